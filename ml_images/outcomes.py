@@ -1,0 +1,42 @@
+"""The closed list of what can happen to an image row, and which outcomes deserve another try on the next run.
+
+Every row of the `images` table carries one of these names, so rows in = rows out and each loss can be counted.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Outcome:
+    name: str
+    retryable: bool  # would the same request, made later, have a fair chance?
+    meaning: str
+
+
+_ALL = (
+    Outcome("ok", False, "a verified image; the row carries its training-size JPEG"),
+    Outcome("no_url", False, "the key is not a URL and no base_url was given"),
+    Outcome("bad_url", False, "not an http or https URL with a host"),
+    Outcome("address_refused", False, "the host resolves to an address that is not public (allow_private=false)"),
+    Outcome("dns_error", True, "the host name did not resolve"),
+    Outcome("connect_error", True, "no connection, or it broke before the answer was complete"),
+    Outcome("tls_error", False, "the certificate or the TLS handshake was refused"),
+    Outcome("timeout", True, "connect, read or total deadline passed"),
+    Outcome("redirect_error", False, "too many redirects, or one to an unusable address"),
+    Outcome("rate_limited", True, "429, also after waiting as told"),
+    Outcome("server_error", True, "5xx, also after retrying"),
+    Outcome("not_found", False, "404 or 410"),
+    Outcome("forbidden", False, "401, 403 or 451"),
+    Outcome("http_error", False, "any other status than 200"),
+    Outcome("truncated", True, "fewer bytes than Content-Length promised"),
+    Outcome("too_large", False, "more bytes than max_bytes"),
+    Outcome("empty", True, "200 without a body"),
+    Outcome("not_an_image", False, "the bytes are no image format that we read (HTML, text, ...)"),
+    Outcome("undecodable", False, "an image format, but the decoder refused the bytes"),
+    Outcome("too_many_pixels", False, "more pixels than max_pixels"),
+    Outcome("too_small", False, "a side shorter than min_side"),
+    Outcome("placeholder", False, "a host's picture saying that the photo is gone"),
+)
+
+BY_NAME = {outcome.name: outcome for outcome in _ALL}
+RETRYABLE = frozenset(outcome.name for outcome in _ALL if outcome.retryable)

@@ -1,0 +1,94 @@
+"""Columns of every table, once. Names and types are public contract; writers and readers derive theirs from here.
+
+A class is its row number in the vocabulary, everywhere: in lists of classes, in matrices, in tensors (batch, classes).
+"""
+
+import pyarrow as pa
+
+# What put a label on an image (column `origins`).
+GIVEN, ANCESTOR, COOCCURRENCE, PREDICTION, REVIEW = range(5)
+
+# Confidence of a label whose presence nobody knows: neither a positive nor a negative.
+UNKNOWN = -1.0
+
+VOCABULARY = pa.schema(
+    [
+        pa.field("class", pa.int32(), nullable=False),
+        pa.field("id", pa.string(), nullable=False),  # wnid or MID
+        pa.field("names", pa.list_(pa.string()), nullable=False),
+        pa.field("parents", pa.list_(pa.int32()), nullable=False),  # empty for a root
+        pa.field("depth", pa.int32(), nullable=False),  # edges of the longest way up to a root
+    ]
+)
+
+LABELS = pa.schema(
+    [
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("classes", pa.list_(pa.int32()), nullable=False),  # ascending, no duplicates
+        pa.field("confidences", pa.list_(pa.float32()), nullable=False),  # in [0, 1], or UNKNOWN
+        pa.field("origins", pa.list_(pa.int8()), nullable=False),
+    ]
+)
+
+REJECTS = pa.schema(
+    [
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("line", pa.int64(), nullable=False),  # 1-based
+        pa.field("text", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+    ]
+)
+
+IMAGES = pa.schema(
+    [
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("outcome", pa.string(), nullable=False),
+        pa.field("url", pa.string()),
+        pa.field("final_url", pa.string()),
+        pa.field("status", pa.int32()),
+        pa.field("attempts", pa.int32(), nullable=False),
+        pa.field("elapsed_ms", pa.int32(), nullable=False),
+        pa.field("content_type", pa.string()),
+        pa.field("sha256", pa.binary()),  # of the bytes as received
+        pa.field("phash", pa.int64()),
+        pa.field("width", pa.int32()),
+        pa.field("height", pa.int32()),
+        pa.field("original_width", pa.int32()),
+        pa.field("original_height", pa.int32()),
+        pa.field("original_bytes", pa.int64()),
+        pa.field("fetched_at", pa.timestamp("us", tz="UTC"), nullable=False),
+        pa.field("data", pa.binary()),  # training-size JPEG, null unless the outcome is ok
+    ]
+)
+
+COOCCURRENCE = pa.schema(
+    [
+        pa.field("class_a", pa.int32(), nullable=False),
+        pa.field("class_b", pa.int32(), nullable=False),
+        pa.field("count", pa.int64(), nullable=False),
+    ]
+)
+
+# `split` is the partition folder (split=train/...), so it is not a column of the files themselves.
+DATASET = pa.schema(
+    [
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("image", pa.binary(), nullable=False),  # JPEG
+        pa.field("width", pa.int32(), nullable=False),
+        pa.field("height", pa.int32(), nullable=False),
+        pa.field("classes", pa.list_(pa.int32()), nullable=False),
+        pa.field("confidences", pa.list_(pa.float32()), nullable=False),
+        pa.field("replication", pa.float32(), nullable=False),
+    ]
+)
+
+PREDICTIONS = pa.schema(
+    [
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("classes", pa.list_(pa.int32()), nullable=False),
+        pa.field("scores", pa.list_(pa.float32()), nullable=False),
+    ]
+)
+
+SPLITS = ("train", "val", "test")
