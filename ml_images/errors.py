@@ -1,5 +1,9 @@
-"""The one exception for a user's mistake: entry points print its one line and exit with code 2."""
+"""The exceptions whose one line is all that a user needs to see."""
 
 
 class InputError(ValueError):
-    """Wrong input. The message is one line that names what was given and what is accepted."""
+    """Wrong input: exit code 2. The message is one line that names what was given and what is accepted."""
+
+
+class StorageError(OSError):
+    """The disk or store refused a write (full, read-only, gone): exit code 1. Nothing half-written counts as done."""

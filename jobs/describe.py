@@ -1,0 +1,75 @@
+"""What happened to every row: report.html and report.json over the tables of the other jobs.
+
+Examples:
+  spark-submit jobs/describe.py annotations=out/annotate output=out/describe
+  ml-images describe annotations=out/annotate images=out/download/images dataset=out/materialize/dataset \\
+      training=out/train output=out/describe
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ml_images import config, entry
+from ml_images.options import option
+from ml_images.provenance import provenance
+from ml_images.report.contents import Report
+from ml_images.report.numbers import report_json
+from ml_images.report.page import render
+from ml_images.report.training import read_training
+from ml_images.spark import describe, session
+from ml_images.storage import tables
+from ml_images.storage.paths import join
+
+
+@dataclass(frozen=True)
+class Job:
+    annotations: str = option(help="output folder of jobs/annotate.py")
+    output: str = option(help="folder for report.html and report.json")
+    images: str = option("", "images table of jobs/download.py")
+    dataset: str = option("", "data set of jobs/materialize.py")
+    training: str = option("", "output folder of train.py")
+    title: str = option("ml-images", "headline of the page")
+    spark: dict[str, str] = option({}, "Spark settings, e.g. spark.spark.executor.memory=4g")
+
+
+def main(argv: Sequence[str]) -> int:
+    job = config.load(Job, argv, program="describe.py", doc=__doc__)
+    given = {"labels": join(job.annotations, "labels"), "rejects": join(job.annotations, "rejects")}
+    given |= {table: place for table, place in (("images", job.images), ("dataset", job.dataset)) if place}
+    for table, place in given.items():
+        tables.require(place, table)
+    vocabulary = tables.read_table(join(job.annotations, "vocabulary"), "vocabulary")
+    training = read_training(job.training) if job.training else None
+    tables.claim(job.output, "describe")
+    with session.opened("describe", job.spark) as spark:
+        statistics = describe.count_labels(spark, given["labels"], len(vocabulary))
+        lines = describe.count_lines(spark, given["labels"], given["rejects"])
+        keys = describe.count_keys(spark, given["labels"])
+        outcomes = describe.count_images(spark, given["labels"], job.images, keys) if job.images else None
+    num_ok = None if outcomes is None else outcomes.get("ok", 0)
+    dataset = describe.count_dataset(job.dataset, num_ok) if job.dataset else None
+    source = provenance()
+    report = Report(
+        title=job.title,
+        vocabulary=vocabulary,
+        statistics=statistics.result(),
+        images_per_class=statistics.images_per_class,
+        tags_per_image=statistics.tags_per_image,
+        lines=lines,
+        keys=keys,
+        outcomes=outcomes,
+        dataset=dataset,
+        training=training,
+        thumbnails=describe.thumbnails(job.dataset, vocabulary) if job.dataset else (),
+        written=f"{source['written_at']}, commit {source['commit'] or 'unknown'}",
+        configuration=config.to_dict(job),
+        versions=source["versions"],
+    )
+    tables.write_text(join(job.output, "report.html"), render(report))
+    tables.write_json(join(job.output, "report.json"), {"job": "describe", **report_json(report), **source})
+    print(f"report: {join(job.output, 'report.html')}")
+    return entry.DONE
+
+
+if __name__ == "__main__":
+    entry.run(main)

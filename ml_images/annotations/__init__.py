@@ -1,0 +1,1 @@
+"""Annotation lists in every dialect: bytes in, label and reject batches out."""

@@ -1,0 +1,37 @@
+"""`ml-images <job> ...` runs the same main as `spark-submit jobs/<job>.py ...`; also the sample world."""
+
+import importlib
+from collections.abc import Sequence
+
+from ml_images import entry
+from ml_images.errors import InputError
+
+JOBS = ("annotate", "download", "materialize", "describe")
+COMMANDS = (*JOBS, "sample")
+
+USAGE = """usage: ml-images <command> [file.yaml ...] [key=value ...]
+
+  annotate      annotation lists and a hierarchy -> labels, rejects, vocabulary
+  download      labels -> images, every key with its outcome
+  materialize   labels and images -> the data set for training
+  describe      all of it -> report.html and report.json
+  sample        write or serve a miniature world to try the chain on
+
+`ml-images <command> --help` shows the options of a command, with examples.
+Training: horovodrun -np 2 python train.py conf/train/<experiment>.yaml [key=value ...]"""
+
+
+def main() -> None:
+    """The console script."""
+    entry.run(_dispatch, program="ml-images")
+
+
+def _dispatch(argv: Sequence[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(USAGE)
+        return entry.DONE if argv else entry.WRONG_INPUT
+    command, rest = argv[0], argv[1:]
+    if command not in COMMANDS:
+        raise InputError(f"unknown command '{command}'; accepted: {', '.join(COMMANDS)}")
+    module = "ml_images.sample.command" if command == "sample" else f"ml_images.jobs.{command}"
+    return int(importlib.import_module(module).main(rest))

@@ -1,0 +1,1 @@
+"""One URL to verified bytes or a named outcome: fetching, retry policy, address safety."""

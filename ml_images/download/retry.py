@@ -1,0 +1,43 @@
+"""When to try a URL again within a run: pure policy, no clock and no sleeping."""
+
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from random import Random
+
+from ml_images.download.config import FetchConfig
+
+# What may be different in a second. dns_error and empty are retryable too, but by the next run: a resolver that is
+# overloaded gets worse with every repeated question.
+AGAIN = frozenset(("rate_limited", "server_error", "timeout", "connect_error", "truncated"))
+
+
+def next_wait(
+    outcome: str, attempt: int, retry_after_s: float | None, left_s: float, cfg: FetchConfig, rng: Random
+) -> float | None:
+    """Seconds to wait before the next attempt, or None to leave it at this outcome.
+
+    `attempt` counts those made so far, from 1; `left_s` is the time until the URL's deadline. The wait doubles with
+    each attempt and is spread by half to either side, so that many clients do not return together. A Retry-After is
+    obeyed in full: a host that asks for more than is left gets no further request in this run.
+    """
+    if outcome not in AGAIN or attempt >= cfg.attempts:
+        return None
+    wait = cfg.backoff_s * 2 ** (attempt - 1) * rng.uniform(0.5, 1.5)
+    wait = max(wait, retry_after_s or 0.0)
+    return wait if wait < left_s else None
+
+
+def retry_after_s(value: str | None, now: datetime) -> float | None:
+    """Seconds that a Retry-After header asks for, given as seconds or as an HTTP date (RFC 9110, 10.2.3); else None."""
+    if value is None:
+        return None
+    text = value.strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    try:
+        until = parsedate_to_datetime(text)
+    except (TypeError, ValueError):  # Python 3.9 and older raised the former
+        return None
+    if until.tzinfo is None:
+        until = until.replace(tzinfo=timezone.utc)
+    return max((until - now).total_seconds(), 0.0)

@@ -1,0 +1,36 @@
+"""What every entry point does around its main: logging, exit codes, one line for a user's mistake.
+
+Exit codes: 0 done; 1 failed; 2 the input is wrong; 3 done, but more was lost than max_loss allows; 130 interrupted.
+"""
+
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from ml_images.errors import InputError, StorageError
+
+DONE, FAILED, WRONG_INPUT, TOO_MUCH_LOST, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+def run(
+    main: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None, program: str | None = None
+) -> NoReturn:
+    """Call `main` with the command line and leave the process with its exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("py4j").setLevel(logging.WARNING)  # one INFO line for each connection that closes
+    name = program or Path(sys.argv[0]).name
+    try:
+        code = main(sys.argv[1:] if argv is None else argv)
+    except InputError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        code = WRONG_INPUT
+    except StorageError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        code = FAILED
+    except KeyboardInterrupt:
+        print(f"\n{name}: interrupted; the same command goes on from here", file=sys.stderr)
+        code = INTERRUPTED
+    sys.stdout.flush()
+    raise SystemExit(code)

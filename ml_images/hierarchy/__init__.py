@@ -1,0 +1,1 @@
+"""The class vocabulary and its hierarchy: loading, checking, ancestors, closure."""

@@ -1,0 +1,1 @@
+"""Image bytes: decode, orient, resize, hash."""

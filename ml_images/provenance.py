@@ -1,0 +1,50 @@
+"""Where numbers came from: versions, commit, machine."""
+
+import platform
+import subprocess
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+_PACKAGES = (
+    "ml-images",
+    "pyspark",
+    "pyarrow",
+    "numpy",
+    "pillow",
+    "requests",
+    "torch",
+    "torchvision",
+    "petastorm",
+    "horovod",
+)
+
+
+def provenance() -> dict[str, Any]:
+    """The time, versions of what is installed, the platform, and the git commit where the code runs from a checkout."""
+    return {
+        "written_at": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "versions": {"python": platform.python_version(), **_installed()},
+        "commit": _commit(),
+        "platform": platform.platform(),
+    }
+
+
+def _installed() -> dict[str, str]:
+    """Distributions that this Python has; a Spark executor lacks torch, say."""
+    have = {distribution.name.lower(): distribution.version for distribution in metadata.distributions()}
+    return {name: have[name] for name in _PACKAGES if name in have}
+
+
+def _commit() -> str | None:
+    root = Path(__file__).parents[1]
+    if not (root / ".git").exists():
+        return None
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:  # no git on this machine
+        return None
+    return answer.stdout.strip() or None

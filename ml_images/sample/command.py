@@ -1,0 +1,132 @@
+"""`ml-images sample write|serve`: makes the miniature world for a user, and serves it or any folder of pictures."""
+
+import argparse
+import json
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NoReturn
+
+from ml_images.errors import InputError, StorageError
+from ml_images.sample.plan import FEWEST_IMAGES, MOST_IMAGES
+from ml_images.sample.server import HOST, pictures_of, serve
+from ml_images.sample.world import IMAGES, SEED, write
+
+PORT = 8765
+
+_DESCRIPTION = """A miniature world to try the whole chain on: pictures that show their labels, a class hierarchy,
+annotation lists in every dialect, and a web server that also misbehaves."""
+_WRITE = "write the world into a folder"
+_SERVE = "serve a world, or any folder of pictures, until Ctrl-C"
+_EPILOG = """examples:
+  ml-images sample write world                 write vocabulary, lists and pictures into the folder world
+  ml-images sample serve world                 serve it where its lists expect it, until Ctrl-C
+  ml-images sample serve ~/photos --port 0     serve your own pictures on a free port
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run `ml-images sample` with these arguments; raises InputError for wrong ones.
+
+    Raises StorageError when the folder cannot be written."""
+    args = _parser().parse_args(argv)
+    if args.action == "write":
+        return _write(args.folder, args.seed, args.images, args.port)
+    return _serve(args.folder, args.port)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Every help shows the examples; wrong arguments end in one line, like every other mistake of a user."""
+
+    def __init__(self, prog: str, description: str) -> None:
+        formatter = argparse.RawDescriptionHelpFormatter
+        super().__init__(prog, description=description, epilog=_EPILOG, formatter_class=formatter)
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; `ml-images sample --help` shows what is accepted")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser("ml-images sample", _DESCRIPTION)
+    actions = parser.add_subparsers(dest="action", required=True, metavar="write|serve")
+
+    writer = actions.add_parser("write", description=_WRITE, help=_WRITE)
+    writer.add_argument("folder", type=Path, metavar="DIR", help="a new or empty folder, or a sample world")
+    writer.add_argument(
+        "--seed", type=_whole(0, 2**32 - 1), default=SEED, help="another seed, another world (default %(default)s)"
+    )
+    writer.add_argument(
+        "--images", type=_whole(FEWEST_IMAGES, MOST_IMAGES), default=IMAGES, help="good pictures (default %(default)s)"
+    )
+    writer.add_argument(
+        "--port", type=_whole(1, 65535), default=PORT, help="port that the URLs in the lists name (default %(default)s)"
+    )
+
+    server = actions.add_parser("serve", description=_SERVE, help=_SERVE)
+    server.add_argument("folder", type=Path, metavar="DIR", help="a folder that `write` made, or your own pictures")
+    server.add_argument(
+        "--port",
+        type=_whole(0, 65535),
+        help=f"0 takes a free one (default: the port that the world names, else {PORT})",
+    )
+    return parser
+
+
+def _write(folder: Path, seed: int, images: int, port: int) -> int:
+    try:
+        expected = write(folder, seed, f"http://{HOST}:{port}/", images)
+    except OSError as error:
+        raise StorageError(f"cannot write {folder}: {error.strerror}") from error
+    print(
+        f"{folder}: {images} pictures of {expected['classes']} classes, {expected['lines']} lines in "
+        f"{len(expected['lists'])} lists; README.txt says what is what"
+    )
+    print(f"serve it: ml-images sample serve {folder}")
+    return 0
+
+
+def _serve(folder: Path, port: int | None) -> int:
+    if not folder.is_dir():
+        raise InputError(f"{folder} is {'a file' if folder.exists() else 'not there'}; give a folder of pictures")
+    wanted = _recorded_port(folder) if port is None else port
+    stop = threading.Event()
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with ExitStack() as stack:
+            try:
+                server = stack.enter_context(serve(folder, wanted))
+            except OSError as error:
+                raise InputError(
+                    f"cannot serve on port {wanted}: {error.strerror}; --port 0 takes a free one"
+                ) from error
+            print(f"serving {pictures_of(folder)} at {server.url} (Ctrl-C ends it)", flush=True)
+            stop.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return 0
+
+
+def _recorded_port(folder: Path) -> int:
+    """The port in the URLs of the world in `folder`; the default one for a plain folder."""
+    expected = folder / "expected.json"
+    if not expected.is_file():
+        return PORT
+    try:
+        base_url = json.loads(expected.read_bytes())["base_url"]
+        return int(base_url.rstrip("/").rpartition(":")[2])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{expected} is not what `ml-images sample write` makes; name the port with --port") from error
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    """A reader of whole numbers from `low` to `high`."""
+
+    def read(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or len(text) > 12 or not low <= int(text) <= high:
+            raise argparse.ArgumentTypeError(f"must be a whole number from {low} to {high}, got {text!r}")
+        return int(text)
+
+    return read

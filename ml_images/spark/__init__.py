@@ -1,0 +1,1 @@
+"""The engine for data: session, work units, tables, stages."""

@@ -1,0 +1,269 @@
+"""labels x images -> the dataset: row groups of equal size, their number a multiple of the ranks, no bytes shuffled.
+
+Only keys, labels and places travel through Spark. The rows of a split are numbered in the order of the image parts
+(each a random sample of the keys, by hash) and, within a part, of a seeded hash; row group g takes the rows from g*N/G
+to (g+1)*N/G. A worker that writes a file thus reads few image parts, each about once.
+"""
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyspark.sql import DataFrame, SparkSession, Window
+from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema
+
+from ml_images import schemas
+from ml_images.errors import InputError
+from ml_images.labels.merge import merge_duplicates
+from ml_images.labels.splits import SplitConfig, assign_splits, sort_hashes
+from ml_images.options import option
+from ml_images.provenance import provenance
+from ml_images.spark import work
+from ml_images.storage import tables
+from ml_images.storage.paths import absolute, join, open_location
+from ml_images.storage.petastorm import write_row_group_counts
+
+
+@dataclass(frozen=True)
+class LayoutConfig:
+    ranks: int = option(
+        8, "row groups of each split are a multiple of this; take the largest world size you train with"
+    )
+    row_group_rows: int = option(256, "rows of a row group, at most; fewer where the multiple asks for it")
+    file_rows: int = option(4096, "rows of a file, about")
+    seed: int = option(0, "of the order within the data set")
+
+    def __post_init__(self) -> None:
+        for name in ("ranks", "row_group_rows", "file_rows"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"layout.{name} must be at least 1, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class SplitLayout:
+    """How the rows of one split lie in row groups and files."""
+
+    rows: int
+    row_groups: int
+    groups_per_file: int
+
+    def bounds(self) -> np.ndarray:
+        """First row of each row group, and the number of rows: int64 (row_groups + 1)."""
+        return np.arange(self.row_groups + 1, dtype=np.int64) * self.rows // max(1, self.row_groups)
+
+
+def lay_out(rows: int, cfg: LayoutConfig) -> SplitLayout:
+    """The smallest multiple of `ranks` whose row groups hold at most row_group_rows; never an empty row group."""
+    if rows == 0:
+        return SplitLayout(0, 0, 1)
+    per_rank = -(-rows // (cfg.ranks * cfg.row_group_rows))
+    row_groups = min(rows, cfg.ranks * per_rank)
+    return SplitLayout(rows, row_groups, max(1, cfg.file_rows * row_groups // rows))
+
+
+_PLACED = pa.schema(
+    [
+        pa.field("key", pa.string()),
+        pa.field("classes", pa.list_(pa.int32())),
+        pa.field("confidences", pa.list_(pa.float32())),
+        pa.field("part", pa.string()),
+        pa.field("split", pa.string()),
+        pa.field("place", pa.int64()),
+    ]
+)
+_WRITTEN = pa.schema([pa.field("file", pa.string()), pa.field("rows", pa.int64()), pa.field("row_groups", pa.int64())])
+
+
+@dataclass(frozen=True)
+class Written:
+    """layouts: of each split that has rows. counts: what became of the rows of both tables."""
+
+    layouts: dict[str, SplitLayout]
+    counts: dict[str, int]
+
+
+def write_dataset(
+    spark: SparkSession, labels: str, images: str, location: str, splits: SplitConfig, layout: LayoutConfig
+) -> Written:
+    """Join the tables and stage the files of the dataset under `location`; `finish_dataset` makes them a data set."""
+    tables.claim(location, "dataset")
+    tables.clear_staging(location)
+    placed = place(spark, labels, images, splits, layout.seed).persist()
+    try:
+        sizes = placed.groupBy("split", "part").count().collect()
+        if not sizes:
+            raise InputError(f"no key of '{labels}' has an ok image in '{images}': there is nothing to train on")
+        offsets, layouts = _offsets([row.asDict() for row in sizes], layout)
+        files = _number(placed, offsets, layouts)
+        written = work.run(
+            files, partial(_write_files, images=images, location=location, layouts=layouts), _WRITTEN, "write dataset"
+        )
+    finally:
+        placed.unpersist()
+    assert sum(row["rows"] for row in written) == sum(split.rows for split in layouts.values())
+    return Written(layouts, _counts(spark, labels, images, sum(split.rows for split in layouts.values())))
+
+
+def _counts(spark: SparkSession, labels: str, images: str, joined: int) -> dict[str, int]:
+    """Rows of the inputs that are in the data set and rows that are not, with the reason."""
+    keys = spark.read.parquet(absolute(labels)).agg(F.count("key"), F.count_distinct("key")).first()
+    ok = spark.read.parquet(absolute(images)).where(F.col("outcome") == "ok").count()
+    assert keys is not None
+    return {
+        "label rows": keys[0],
+        "label rows merged into another of the same key": keys[0] - keys[1],
+        "keys without an ok image": keys[1] - joined,
+        "ok images without labels": ok - joined,
+        "in the data set": joined,
+    }
+
+
+def finish_dataset(
+    location: str, vocabulary: pa.Table, layouts: dict[str, SplitLayout], config: dict[str, Any]
+) -> None:
+    """Publish the staged files with the metadata that readers want; `_SUCCESS` comes last."""
+    tables.begin_publishing(location)
+    tables.clear(location)  # also what belongs to a split that an earlier run had and this one has not
+    tables.move_staged(location)
+    for split in layouts:
+        write_row_group_counts(join(location, f"split={split}"), schemas.DATASET)
+    write_row_group_counts(location, schemas.DATASET)
+    tables.write_part(join(location, "_vocabulary.parquet"), vocabulary)
+    manifest = {
+        "num_classes": len(vocabulary),
+        "splits": {split: {"rows": layout.rows, "row_groups": layout.row_groups} for split, layout in layouts.items()},
+        "files": tables.parts(location),
+        "config": config,
+        **provenance(),
+    }
+    tables.write_json(join(location, "_manifest.json"), manifest)
+    tables.mark_done(location)
+
+
+def place(spark: SparkSession, labels: str, images: str, splits: SplitConfig, seed: int) -> DataFrame:
+    """One row for each key that has labels and an ok image: its labels, image part, split and place in the order."""
+    rows = spark.read.parquet(absolute(labels))
+    row = F.struct("source", "classes", "confidences", "origins")
+    grouped = rows.groupBy("key").agg(F.collect_list(row).alias("rows"))
+    ok = spark.read.parquet(absolute(images)).where(F.col("outcome") == "ok")
+    part = F.element_at(F.split(F.col("_metadata.file_path"), "/"), -1)
+    joined = grouped.join(ok.select("key", part.alias("part")), on="key", how="inner")
+    return joined.mapInArrow(partial(_place_batches, splits=splits, seed=seed), from_arrow_schema(_PLACED))
+
+
+def _place_batches(batches: Iterable[pa.RecordBatch], *, splits: SplitConfig, seed: int) -> Iterable[pa.RecordBatch]:
+    for batch in batches:
+        labels = merge_duplicates(batch.select(["key", "rows"]))
+        keys = labels.column("key")
+        columns = [
+            keys,
+            labels.column("classes"),
+            labels.column("confidences"),
+            batch.column("part"),
+            assign_splits(keys, splits),
+            pa.array(sort_hashes(seed, keys).view(np.int64)),  # Spark has no unsigned integers
+        ]
+        yield pa.RecordBatch.from_arrays(columns, schema=_PLACED)
+
+
+def _offsets(sizes: list[dict[str, Any]], cfg: LayoutConfig) -> tuple[list[dict[str, Any]], dict[str, SplitLayout]]:
+    """First row number of every (split, part), and the layout of each split."""
+    offsets, layouts = [], {}
+    for split in schemas.SPLITS:
+        mine = sorted((row["part"], row["count"]) for row in sizes if row["split"] == split)
+        start = 0
+        for part, count in mine:
+            offsets.append({"split": split, "part": part, "start": start})
+            start += count
+        if start:
+            layouts[split] = lay_out(start, cfg)
+    return offsets, layouts
+
+
+def _number(placed: DataFrame, offsets: list[dict[str, Any]], layouts: dict[str, SplitLayout]) -> DataFrame:
+    """Rows with their number in the split and their file, one file to a partition, in order."""
+    spark = placed.sparkSession
+    starts = spark.createDataFrame([tuple(row.values()) for row in offsets], "split string, part string, start long")
+    window = Window.partitionBy("split", "part").orderBy("place", "key")
+    row = F.col("start") + F.row_number().over(window) - F.lit(1)
+    numbered = placed.join(F.broadcast(starts), on=["split", "part"], how="inner").withColumn("row", row)
+    file, first_file = F.lit(0).cast("long"), 0
+    for split, layout in layouts.items():
+        # Row group of row r is the g with g*N/G <= r: floor(((r + 1)*G - 1) / N), as bounds() rounds down.
+        group = F.expr(f"((row + 1) * {layout.row_groups}L - 1) div {layout.rows}L")
+        own = F.expr(f"{first_file}L") + F.floor(group / F.lit(layout.groups_per_file)).cast("long")
+        file = F.when(F.col("split") == split, own).otherwise(file)
+        first_file += -(-layout.row_groups // layout.groups_per_file)
+    columns = ["file", "split", "row", "key", "part", "classes", "confidences"]
+    return (
+        numbered.withColumn("file", file)
+        .select(*columns)
+        .repartitionByRange(max(1, first_file), "file")
+        .sortWithinPartitions("file", "row")
+    )
+
+
+def _write_files(
+    batches: Iterable[pa.RecordBatch], *, images: str, location: str, layouts: dict[str, SplitLayout]
+) -> Iterable[pa.RecordBatch]:
+    reader = _ImageParts(images)
+    for number, rows in work.grouped(batches, "file"):
+        split = rows.column("split")[0].as_py()
+        name = f"split={split}/part-{number:05d}.parquet"
+        numbers = rows.column("row").to_numpy()
+        bounds = layouts[split].bounds()
+        cuts = bounds[(bounds >= numbers[0]) & (bounds <= numbers[-1] + 1)] - numbers[0]
+        assert numbers[-1] - numbers[0] + 1 == len(numbers) and cuts[0] == 0 and cuts[-1] == len(numbers)
+        with tables.open_part(join(location, tables.STAGING, name), schemas.DATASET) as writer:
+            for start, end in itertools.pairwise(cuts):
+                group = reader.complete(rows.slice(start, end - start))
+                writer.write_table(group, row_group_size=len(group))
+        yield pa.RecordBatch.from_pylist(
+            [{"file": name, "rows": len(rows), "row_groups": len(cuts) - 1}], schema=_WRITTEN
+        )
+
+
+@dataclass
+class _ImageParts:
+    """Looks up images by part and key; holds the part read last, since rows come in the order of parts."""
+
+    location: str
+    part: str = ""
+    images: pa.Table = field(default_factory=lambda: None)
+
+    def complete(self, rows: pa.Table) -> pa.Table:
+        """Rows of the dataset (schemas.DATASET) for rows of the plan."""
+        pieces = []
+        for name in pc.unique(rows.column("part")).to_pylist():
+            mine = rows.filter(pc.equal(rows.column("part"), name))
+            self._open(name)
+            found = self.images.take(pc.index_in(mine.column("key"), value_set=self.images.column("key")))
+            pieces.append(
+                pa.Table.from_arrays(
+                    [
+                        mine.column("key"),
+                        found.column("data"),
+                        found.column("width"),
+                        found.column("height"),
+                        mine.column("classes"),
+                        mine.column("confidences"),
+                        pa.array(np.ones(len(mine), np.float32)),
+                    ],
+                    schema=schemas.DATASET,
+                )
+            )
+        return pa.concat_tables(pieces)
+
+    def _open(self, name: str) -> None:
+        if name != self.part:
+            filesystem, path = open_location(join(self.location, name))
+            columns = ["key", "data", "width", "height"]
+            found = pq.read_table(path, filesystem=filesystem, columns=columns, filters=[("outcome", "=", "ok")])
+            self.part, self.images = name, found.combine_chunks()

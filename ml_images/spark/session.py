@@ -1,0 +1,40 @@
+"""Opens the Spark session of a job: on loopback alone when it is local, with the workers on the driver's own Python."""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from pyspark import SparkConf
+from pyspark.sql import SparkSession
+
+
+@contextmanager
+def opened(app: str, options: Mapping[str, str]) -> Iterator[SparkSession]:
+    """The running session (notebook, test) if there is one, otherwise a new one that ends with the block."""
+    active = SparkSession.getActiveSession()
+    if active is not None:
+        yield active
+        return
+    # Without it workers run whatever `python3` is first on PATH, which often lacks pyarrow.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    conf = SparkConf().setAppName(f"ml-images {app}")
+    if conf.get("spark.master", "local[*]").startswith(
+        "local"
+    ):  # pyspark's default is 0.0.0.0 for the UI and the host's name
+        conf.setIfMissing("spark.master", "local[*]")
+        conf.setIfMissing("spark.driver.host", "127.0.0.1")
+        conf.setIfMissing("spark.driver.bindAddress", "127.0.0.1")
+        conf.setIfMissing("spark.sql.shuffle.partitions", "16")  # 200 tasks of 10 ms each are most of a small job
+        if "SPARK_LOCAL_IP" not in os.environ:
+            conf.setIfMissing("spark.ui.enabled", "false")
+    conf.setIfMissing("spark.ui.showConsoleProgress", "false")  # we draw our own line
+    conf.setIfMissing("spark.log.level", "ERROR")  # what matters comes back as an exception
+    conf.setIfMissing("spark.sql.session.timeZone", "UTC")
+    for key, value in options.items():
+        conf.set(key, value)
+    spark = SparkSession.builder.config(conf=conf).getOrCreate()
+    try:
+        yield spark
+    finally:
+        spark.stop()

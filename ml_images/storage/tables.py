@@ -1,0 +1,225 @@
+"""A table is a folder of Parquet parts that counts as done only when `_SUCCESS` is there.
+
+    labels/_ml_images.json  whose folder this is; we never write into one that exists and lacks it
+    labels/part-*.parquet   the rows
+    labels/_SUCCESS         written last, removed first
+    labels/_staging/        parts of a run under way; every reader passes over names that begin with an underscore
+
+Workers write parts into the staging folder under names that follow from the work alone, each by a rename: a task that
+runs twice replaces its part and never doubles it.
+"""
+
+import errno
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import uuid4
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from ml_images.errors import InputError, StorageError
+from ml_images.storage.paths import join, open_location
+
+SUCCESS, MARK, STAGING = "_SUCCESS", "_ml_images.json", "_staging"
+
+
+def claim(location: str, holds: str) -> None:
+    """Make our folder for a table or a job's output, or recognise an earlier run's; InputError for anything else."""
+    filesystem, path = open_location(location)
+    info = filesystem.get_file_info(path)
+    if info.type == fs.FileType.File:
+        raise InputError(f"output '{location}' is a file; give a folder for {holds}")
+    if info.type == fs.FileType.Directory:
+        mark = read_json(join(location, MARK))
+        if mark is None and filesystem.get_file_info(fs.FileSelector(path)):
+            raise InputError(
+                f"output '{location}' exists and was not written by ml-images; give another folder or remove it"
+            )
+        if mark is not None and mark["holds"] != holds:
+            raise InputError(f"output '{location}' holds '{mark['holds']}', not '{holds}'; give another folder")
+        if mark is not None:
+            return
+    with storage_errors(location):
+        write_json(join(location, MARK), {"holds": holds, "format": 1})
+
+
+def require(location: str, table: str) -> None:
+    """Raise InputError unless `location` is a finished table of this name."""
+    filesystem, path = open_location(location)
+    info = filesystem.get_file_info(path)
+    if info.type == fs.FileType.NotFound:
+        raise InputError(f"{table} table '{location}' does not exist")
+    if info.type == fs.FileType.File:
+        raise InputError(f"{table} table '{location}' is a file, a folder of Parquet parts is expected")
+    mark = read_json(join(location, MARK))
+    if mark is None or mark["holds"] != table:
+        found = f"holds '{mark['holds']}'" if mark else f"has no {MARK}"
+        raise InputError(f"'{location}' is not a {table} table of ml-images: it {found}")
+    if not is_done(location):
+        raise InputError(f"{table} table '{location}' is not finished (no _SUCCESS); run the job that writes it again")
+
+
+def is_done(location: str) -> bool:
+    filesystem, path = open_location(location)
+    return filesystem.get_file_info(join(path, SUCCESS)).type == fs.FileType.File
+
+
+def parts(location: str) -> list[str]:
+    """Paths below `location` of its Parquet parts, sorted; staged ones are not among them."""
+    filesystem, path = open_location(location)
+    found = filesystem.get_file_info(fs.FileSelector(path, recursive=True, allow_not_found=True))
+    names = (info.path[len(path) + 1 :] for info in found if info.type == fs.FileType.File)
+    return sorted(name for name in names if name.endswith(".parquet") and not _is_hidden(name))
+
+
+def staged_parts(location: str) -> list[str]:
+    """Like `parts`, for the parts that wait in the staging folder."""
+    return parts(join(location, STAGING))
+
+
+def clear_staging(location: str) -> None:
+    """Forget what an unfinished run left behind."""
+    filesystem, path = open_location(location)
+    with storage_errors(location):
+        filesystem.delete_dir_contents(join(path, STAGING), missing_dir_ok=True)
+
+
+def publish(location: str) -> None:
+    """Put the staged parts in the place of the visible ones; `mark_done` is the caller's last step."""
+    begin_publishing(location)
+    clear(location)
+    move_staged(location)
+
+
+def clear(location: str) -> None:
+    """Remove all of a table but its mark and what is staged."""
+    filesystem, path = open_location(location)
+    with storage_errors(location):
+        for info in filesystem.get_file_info(fs.FileSelector(path)):
+            if info.base_name in (MARK, STAGING):
+                continue
+            if info.type == fs.FileType.Directory:
+                filesystem.delete_dir(info.path)
+            else:
+                filesystem.delete_file(info.path)
+
+
+def begin_publishing(location: str) -> None:
+    """From here until the end of `move_staged` the table is not done."""
+    filesystem, path = open_location(location)
+    if is_done(location):
+        filesystem.delete_file(join(path, SUCCESS))
+
+
+def move_staged(location: str) -> None:
+    """Make the staged parts visible."""
+    filesystem, path = open_location(location)
+    with storage_errors(location):
+        for name in staged_parts(location):
+            target = join(path, name)
+            filesystem.create_dir(target.rpartition("/")[0], recursive=True)
+            filesystem.move(join(path, STAGING, name), target)
+        filesystem.delete_dir_contents(join(path, STAGING), missing_dir_ok=True)
+
+
+def mark_done(location: str) -> None:
+    """The last step of every write."""
+    filesystem, path = open_location(location)
+    with storage_errors(location), filesystem.open_output_stream(join(path, SUCCESS)):
+        pass
+
+
+@contextmanager
+def open_part(location: str, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
+    """A Parquet writer whose file appears under `location` whole, or not at all."""
+    filesystem, path = open_location(location)
+    folder, _, name = path.rpartition("/")
+    beside = f"{folder}/.{name}.{uuid4().hex}"
+    with storage_errors(location):
+        filesystem.create_dir(folder, recursive=True)
+        try:
+            with pq.ParquetWriter(beside, schema, filesystem=filesystem, compression="zstd") as writer:
+                yield writer
+            filesystem.move(beside, path)
+        finally:
+            if filesystem.get_file_info(beside).type == fs.FileType.File:
+                filesystem.delete_file(beside)
+
+
+def write_part(location: str, table: pa.Table) -> None:
+    """`table` as one Parquet file that appears whole, or not at all."""
+    with open_part(location, table.schema) as writer:
+        writer.write_table(table)
+
+
+def write_table(location: str, table: str, rows: pa.Table) -> None:
+    """A whole (small) table in one part, in the place of an earlier one."""
+    claim(location, table)
+    clear_staging(location)
+    write_part(join(location, STAGING, "part-000000.parquet"), rows)
+    publish(location)
+    mark_done(location)
+
+
+def read_table(location: str, table: str, columns: list[str] | None = None) -> pa.Table:
+    """A whole (small) table."""
+    require(location, table)
+    filesystem, path = open_location(location)
+    return pa.concat_tables(
+        pq.read_table(join(path, name), columns=columns, filesystem=filesystem) for name in parts(location)
+    )
+
+
+def write_json(location: str, content: Any) -> None:
+    """A JSON file that appears whole, or not at all."""
+    write_text(location, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(location: str, content: str) -> None:
+    """A text file that appears whole, or not at all."""
+    filesystem, path = open_location(location)
+    folder, _, name = path.rpartition("/")
+    beside = f"{folder}/.{name}.{uuid4().hex}"
+    with storage_errors(location):
+        filesystem.create_dir(folder, recursive=True)
+        with filesystem.open_output_stream(beside) as stream:
+            stream.write(content.encode())
+        filesystem.move(beside, path)
+
+
+def read_json(location: str) -> Any | None:
+    """The content of a JSON file, None when there is no such file."""
+    filesystem, path = open_location(location)
+    if filesystem.get_file_info(path).type != fs.FileType.File:
+        return None
+    with filesystem.open_input_stream(path) as stream:
+        return json.loads(stream.read())
+
+
+@contextmanager
+def storage_errors(location: str) -> Iterator[None]:
+    """A full, read-only or vanished disk becomes a StorageError of one line; other errors pass unchanged."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, StorageError) or error.errno not in _STORE_REFUSES:
+            raise
+        raise StorageError(
+            f"cannot write '{location}': {_STORE_REFUSES[error.errno]}; what is there is not marked as done"
+        ) from error
+
+
+_STORE_REFUSES = {
+    errno.ENOSPC: "no space left on the device",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file would be larger than allowed",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "permission denied",
+}
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(("_", ".")) for part in name.split("/"))

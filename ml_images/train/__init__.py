@@ -1,0 +1,1 @@
+"""Training: model, loss, metrics, schedule, reader, loop, checkpoint."""

@@ -1,0 +1,222 @@
+"""One training run put together: the options of train.py, and the steps that its main names one after the other."""
+
+import dataclasses
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.utils.tensorboard import SummaryWriter
+
+from ml_images.errors import InputError
+from ml_images.options import option
+from ml_images.train import checkpoint
+from ml_images.train.checkpoint import Checkpoint, Position
+from ml_images.train.comm import Comm
+from ml_images.train.data import DataConfig, evaluation_batches, training_batches
+from ml_images.train.dataset import EpochPlan, Split, plan_epoch, read_split
+from ml_images.train.evaluation import Evaluation, evaluate
+from ml_images.train.journal import RunJournal
+from ml_images.train.loop import Journal, LoopConfig, SilentJournal, Task
+from ml_images.train.losses import multilabel_bce
+from ml_images.train.model import ModelConfig, OptimConfig, build_model, build_optimizer
+from ml_images.train.progress import Progress
+from ml_images.train.run_folder import RunFolder, git_commit, versions, write_json
+from ml_images.train.schedule import ScheduleConfig, lr_schedule, peak_lr
+
+LET_RANK_0_SPEAK_S = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainJob(LoopConfig):
+    output: str = option(help="folder of the run: checkpoints, history, report, TensorBoard")
+    resume: str = option("auto", "auto: go on from the newest checkpoint in output; never; or the path of a checkpoint")
+    seed: int = option(0, "decides the first weights, the order of rows and every crop")
+    keep_checkpoints: int = option(2, "newest checkpoints to keep, beside the best")
+    data: DataConfig = dataclasses.field(default_factory=lambda: DataConfig(path="???"))
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
+    schedule: ScheduleConfig = dataclasses.field(default_factory=ScheduleConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.keep_checkpoints < 1:
+            raise ValueError(f"keep_checkpoints must be >= 1, got {self.keep_checkpoints}")
+        if self.schedule.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"schedule.warmup_epochs must be less than epochs={self.epochs}, got {self.schedule.warmup_epochs}"
+            )
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What all ranks have to know about the data before the first step."""
+
+    train: Split
+    val: Split
+    plan: EpochPlan
+
+
+def read_inputs(job: TrainJob, comm: Comm) -> Inputs:
+    """The splits and the plan, looked up by rank 0 and told to the others."""
+
+    def look() -> Any:
+        train = read_split(job.data.path, "train")
+        plan = plan_epoch(train, job.data.batch_size, comm.size)
+        return [dataclasses.asdict(part) for part in (train, read_split(job.data.path, "val"), plan)]
+
+    train, val, plan = from_rank_0(comm, look, "inputs")
+    for split in (train, val):
+        split["row_groups"] = tuple(split["row_groups"])
+    return Inputs(Split(**train), Split(**val), EpochPlan(**plan))
+
+
+def build(job: TrainJob, num_classes: int, comm: Comm) -> tuple[nn.Module, Optimizer, torch.device]:
+    """The network and its optimizer on this rank's device, weights drawn from the seed."""
+    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // comm.local_size))
+    torch.manual_seed(job.seed)
+    device = torch.device("cuda", comm.local_rank) if torch.cuda.is_available() else torch.device("cpu")
+    model = build_model(job.model, num_classes).to(device)
+    return model, comm.wrap_optimizer(build_optimizer(job.optim, model), model), device
+
+
+def open_run(
+    job: TrainJob, config: dict[str, Any], plan: EpochPlan, model: nn.Module, optimizer: Optimizer, comm: Comm
+) -> Position:
+    """Claim the output folder and put all ranks where the run goes on: at its start or at a checkpoint."""
+    folder = RunFolder(job.output)
+
+    def claim() -> Any:
+        folder.claim(config)
+        start = folder.find_start(job.resume)
+        if start is None:
+            return dataclasses.asdict(Position(0, 0, plan.steps, comm.size))
+        checkpoint.restore(start, model, optimizer)
+        position = continue_from(start, plan, job)
+        folder.forget_after(position.step)
+        return dataclasses.asdict(position)
+
+    position = Position(**from_rank_0(comm, claim, "start"))
+    checkpoint.share(model, optimizer, comm)
+    return position
+
+
+def continue_from(start: Checkpoint, plan: EpochPlan, job: TrainJob) -> Position:
+    """Where a run goes on; InputError when the plan changed in the middle of an epoch or the epochs are over."""
+    was = start.position
+    same = (was.steps_per_epoch, was.ranks) == (plan.steps, plan.size)
+    if was.step_in_epoch and not same:
+        raise InputError(
+            f"the checkpoint is in the middle of an epoch of {was.steps_per_epoch} steps on {was.ranks} ranks, this "
+            f"run has {plan.steps} steps on {plan.size}: go on with the same data, ranks and data.batch_size, or from a "
+            "checkpoint at the end of an epoch"
+        )
+    if was.epoch > job.epochs:
+        raise InputError(f"the checkpoint has {was.epoch} epochs behind it, epochs={job.epochs} asks for fewer")
+    return Position(was.epoch, was.step_in_epoch, plan.steps, plan.size)
+
+
+def make_task(
+    job: TrainJob, inputs: Inputs, model: nn.Module, optimizer: Optimizer, device: torch.device, comm: Comm
+) -> Task:
+    """What `loop.fit` trains."""
+    peak = peak_lr(job.optim.lr, job.data.batch_size * comm.size)
+
+    def evaluate_split() -> Evaluation | None:
+        if not inputs.val.rows:
+            return None
+        batches = evaluation_batches(inputs.val, job.data, rank=comm.rank, size=comm.size)
+        return evaluate(model, batches, inputs.val.num_classes, multilabel_bce, comm, device)
+
+    return Task(
+        model=model,
+        optimizer=optimizer,
+        loss=multilabel_bce,
+        batches=lambda epoch, skip: training_batches(
+            inputs.train, job.data, seed=job.seed, epoch=epoch, rank=comm.rank, size=comm.size, skip=skip
+        ),
+        evaluate=evaluate_split,
+        lr_at=lr_schedule(job.schedule, peak, job.epochs, inputs.plan.steps),
+        device=device,
+    )
+
+
+def open_journal(
+    job: TrainJob, config: dict[str, Any], task: Task, inputs: Inputs, start: Position, comm: Comm
+) -> Journal:
+    """Rank 0's journal, after it has said what was derived from options and data; silence elsewhere."""
+    if comm.rank:
+        return SilentJournal()
+    plan, total_steps = inputs.plan, job.epochs * inputs.plan.steps
+    global_batch = plan.batch_size * plan.size
+    progress = Progress(sys.stdout, total_steps, global_batch)
+    progress.note(f"an epoch: {plan}")
+    progress.note(
+        f"{job.epochs} epochs, {total_steps} steps, from step {start.step}; {job.model.name} with "
+        f"{inputs.train.num_classes} outputs on {task.device.type}; peak learning rate {job.optim.lr:g} "
+        f"x {global_batch} / 256 = {peak_lr(job.optim.lr, global_batch):g} after {job.schedule.warmup_epochs:g} epochs"
+    )
+    if not inputs.val.rows:
+        progress.note("the validation split is empty: nothing is evaluated")
+    folder = RunFolder(job.output)
+    writer = SummaryWriter(str(folder.tensorboard), purge_step=start.step + 1)
+    return RunJournal(folder, progress, writer, task.model, task.optimizer, config, global_batch, job.keep_checkpoints)
+
+
+def write_report(job: TrainJob, config: dict[str, Any], inputs: Inputs, end: Position, comm: Comm) -> None:
+    """report.json of a finished run, and its summary on rank 0's stdout."""
+    if comm.rank:
+        return
+    folder = RunFolder(job.output)
+    history = [json.loads(line) for line in folder.history.read_text(encoding="utf-8").splitlines()]
+    evaluated = [record for record in history if "validation" in record]
+    report = {
+        "job": "train",
+        "steps": end.step,
+        "epochs": end.epoch,
+        "ranks": comm.size,
+        "rows": {"train": inputs.train.rows, "val": inputs.val.rows},
+        "remainder_per_epoch": inputs.plan.remainder,
+        "num_classes": inputs.train.num_classes,
+        "validation": evaluated[-1]["validation"] if evaluated else None,
+        "history": history,
+        "config": config,
+        "versions": versions(),
+        "commit": git_commit(Path(__file__).parent),
+    }
+    write_json(folder.report, report)
+    print(f"trained {end.step} steps in {end.epoch} epochs; report: {folder.report}", flush=True)
+
+
+def from_rank_0(comm: Comm, make: Callable[[], Any], name: str) -> Any:
+    """What `make` returns on rank 0 (JSON), on every rank.
+
+    When it raises InputError there, the other ranks leave with exit code 2 and rank 0 alone tells why.
+    """
+    answer: Any = None
+    if comm.rank == 0:
+        try:
+            answer = {"value": make()}
+        except InputError:
+            comm.broadcast_json({}, name)
+            raise
+    answer = comm.broadcast_json(answer, name)
+    if "value" not in answer:
+        leave_to_rank_0()
+    return answer["value"]
+
+
+def leave_to_rank_0() -> NoReturn:
+    """End a rank that has the same wrong input as rank 0, late enough for rank 0 to say so.
+
+    horovodrun ends all ranks as soon as the first one fails, which has to be the one that speaks.
+    """
+    time.sleep(LET_RANK_0_SPEAK_S)
+    raise SystemExit(2)

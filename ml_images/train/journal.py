@@ -1,0 +1,59 @@
+"""What rank 0 writes down while a run goes on: progress line, TensorBoard, history, checkpoints, final report."""
+
+import dataclasses
+from typing import Any, Protocol
+
+from torch import nn
+from torch.optim import Optimizer
+
+from ml_images.train import checkpoint
+from ml_images.train.checkpoint import Position
+from ml_images.train.evaluation import Evaluation
+from ml_images.train.progress import Progress
+from ml_images.train.run_folder import RunFolder
+
+
+class ScalarWriter(Protocol):
+    """The one method of torch.utils.tensorboard.SummaryWriter that is used."""
+
+    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None: ...
+
+
+class RunJournal:
+    """The Journal of rank 0; see loop.Journal for the methods."""
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        progress: Progress,
+        writer: ScalarWriter,
+        model: nn.Module,
+        optimizer: Optimizer,
+        config: dict[str, Any],
+        images_per_step: int,
+        keep: int,
+    ) -> None:
+        self._folder, self._progress, self._writer = folder, progress, writer
+        self._model, self._optimizer, self._config = model, optimizer, config
+        self._images_per_step, self._keep = images_per_step, keep
+
+    def step(self, step: int, epoch: int, loss: float, lr: float) -> None:
+        self._progress.step(step, epoch, loss, lr)
+        self._writer.add_scalar("train/loss", loss, step)
+        self._writer.add_scalar("train/lr", lr, step)
+
+    def epoch(self, record: dict[str, Any], evaluation: Evaluation | None) -> None:
+        record["images_per_s"] = record["steps"] * self._images_per_step / max(record["elapsed_s"], 1e-9)
+        line = f"epoch {record['epoch']}: training loss {record['loss']:.4f}, {record['images_per_s']:.1f} images/s"
+        self._writer.add_scalar("train/images_per_s", record["images_per_s"], record["step"])
+        if evaluation is not None:
+            record["validation"] = dataclasses.asdict(evaluation)
+            for name in ("mean_average_precision", "prior", "loss"):
+                self._writer.add_scalar(f"validation/{name}", getattr(evaluation, name), record["step"])
+            line += f"; {evaluation}"
+        self._folder.record(record)
+        self._progress.note(line)
+
+    def save(self, position: Position, score: float | None) -> None:
+        state = checkpoint.capture(position, score, self._config, self._model, self._optimizer)
+        checkpoint.save(self._folder.checkpoints, state, self._keep)

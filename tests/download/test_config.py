@@ -1,0 +1,36 @@
+from typing import Any
+
+import pytest
+
+from ml_images import __version__
+from ml_images.download.config import DownloadConfig, FetchConfig
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"connect_timeout_s": 0}, "connect_timeout_s must be positive, got 0"),
+        ({"read_timeout_s": -1.0}, "read_timeout_s must be positive, got -1.0"),
+        ({"deadline_s": float("nan")}, "deadline_s must be positive, got nan"),
+        ({"max_bytes": 0}, "max_bytes must be at least 1, got 0"),
+        ({"attempts": 0}, "attempts must be at least 1, got 0"),
+        ({"max_redirects": -1}, "max_redirects must not be negative, got -1"),
+        ({"backoff_s": -0.1}, "backoff_s must not be negative, got -0.1"),
+        ({"user_agent": "a\r\nHost: b"}, "user_agent must be a line of printable ASCII"),
+        ({"user_agent": " "}, "user_agent must be a line of printable ASCII"),
+    ],
+)
+def test_impossible_values_are_named(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        FetchConfig(**values)
+
+
+def test_impossible_download_values_are_named() -> None:
+    with pytest.raises(ValueError, match="threads must be at least 1, got 0"):
+        DownloadConfig(threads=0)
+    with pytest.raises(ValueError, match="base_url must start with http:// or https://, got 'photos/'"):
+        DownloadConfig(base_url="photos/")
+
+
+def test_we_say_who_we_are() -> None:
+    assert FetchConfig().user_agent == f"ml-images/{__version__}"

@@ -1,0 +1,62 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ml_images.hierarchy.ancestors import find_ancestors
+from ml_images.hierarchy.vocabulary import parse_vocabulary
+
+
+@st.composite
+def dags(draw, max_classes=10) -> list[list[int]]:
+    """Parent lists of a DAG with up to three parents a class, in an order where a parent may come after its child."""
+    names = draw(st.permutations(range(draw(st.integers(1, max_classes)))))
+    parents: list[list[int]] = [[] for _ in names]
+    for place, name in enumerate(names[1:], 1):
+        parents[name] = draw(st.lists(st.sampled_from(names[:place]), max_size=3, unique=True))
+    return parents
+
+
+def slow_ancestors(parents: list[list[int]], c: int) -> set[int]:
+    found: set[int] = set()
+    for parent in parents[c]:
+        found |= {parent} | slow_ancestors(parents, parent)
+    return found
+
+
+def lists(indptr, indices):
+    return [indices[start:end].tolist() for start, end in pairwise(indptr)]
+
+
+def test_a_diamond_with_two_roots():
+    found = find_ancestors([[], [], [0], [1, 0], [2, 3]])
+    assert lists(found.indptr, found.indices) == [[], [], [0], [0, 1], [0, 1, 2, 3]]
+    assert lists(found.parents_indptr, found.parents_indices) == [[], [], [0], [0, 1], [2, 3]]
+    assert found.depths.tolist() == [0, 0, 1, 1, 2]
+    assert found.num_classes == 5
+
+
+def test_types_are_those_of_the_contract_also_for_a_lone_root():
+    found = find_ancestors([[]])
+    assert (found.indptr.dtype, found.parents_indptr.dtype) == (np.int64, np.int64)
+    assert (found.indices.dtype, found.parents_indices.dtype, found.depths.dtype) == (np.int32, np.int32, np.int32)
+    assert len(found.indices) == 0
+
+
+@given(dags())
+def test_as_found_by_climbing_from_each_class(parents):
+    found = find_ancestors(parents)
+    assert lists(found.indptr, found.indices) == [sorted(slow_ancestors(parents, c)) for c in range(len(parents))]
+
+
+@pytest.mark.real_data
+def test_ancestors_of_the_published_vocabulary(shared_data):
+    data = (shared_data / "ml-images" / "dictionary_and_semantic_hierarchy.txt").read_bytes()
+    found = find_ancestors(parse_vocabulary(data, "dictionary").parents)
+    steel = found.indices[found.indptr[2367] : found.indptr[2368]]
+    assert steel.tolist() == [2, 865, 1041, 1054, 1831, 2172]  # the path that the published README shows
+    np.testing.assert_array_equal(np.diff(found.indptr), found.depths)  # one parent a class: as many ancestors as edges
+    histogram = [4, 53, 112, 241, 730, 1240, 1881, 2130, 1425, 1070, 770, 584, 433, 233, 183, 67, 10]
+    assert np.bincount(found.depths).tolist() == histogram

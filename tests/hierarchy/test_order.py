@@ -1,0 +1,36 @@
+from ml_images.hierarchy.order import depths, find_cycle, parents_first
+
+#   0   1        two roots
+#  / \ /
+# 2   3          3 has two parents
+#  \ / \
+#   4   5
+DAG = [[], [], [0], [0, 1], [2, 3], [3]]
+
+
+def test_parents_come_before_their_children_whatever_the_row_order():
+    backwards = [[5 - parent for parent in above] for above in reversed(DAG)]  # class c becomes 5 - c
+    for parents in (DAG, backwards):
+        order = parents_first(parents)
+        assert sorted(order) == list(range(6))
+        assert all(order.index(parent) < order.index(c) for c in range(6) for parent in parents[c])
+
+
+def test_depth_counts_the_edges_of_the_longest_way_up():
+    assert depths(DAG) == [0, 0, 1, 1, 2, 2]
+    assert depths([[], [0], [1], [0, 2]]) == [0, 1, 2, 3]  # 3 is a child of the root, too
+
+
+def test_a_cycle_is_found_below_and_above_classes_outside_of_it():
+    #        0 <- 1 <- 2 <- 3 <- 1 (cycle 1, 3, 2)  and 4 below the cycle, 5 a root with the child 6
+    parents = [[], [0, 3], [1], [2], [3], [], [5]]
+    assert find_cycle(parents) == [1, 3, 2]
+
+
+def test_no_cycle_in_a_dag_and_none_in_nothing():
+    assert find_cycle(DAG) == []
+    assert find_cycle([]) == []
+
+
+def test_a_class_that_is_its_own_parent_is_a_cycle():
+    assert find_cycle([[], [1]]) == [1]

@@ -1,0 +1,148 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from ml_images.jobs import annotate
+
+from ml_images import schemas
+from ml_images.errors import InputError
+from ml_images.spark import annotate as stage
+
+VOCABULARY = "n00000001\t-1\tthing\nn00000002\t0\tdog\nn00000003\t1\thusky\n"
+
+
+def expected(chain: Any) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((chain.world / "expected.json").read_text())
+    return content
+
+
+def test_every_line_is_a_label_row_or_a_reject(chain: Any) -> None:
+    report = json.loads((chain.annotate / "report.json").read_text())
+    wanted = expected(chain)
+    assert report["counts"]["lines"] == {
+        "read": wanted["lines"],
+        "label rows": wanted["accepted"],
+        "rejected": wanted["lines"] - wanted["accepted"],
+    }
+    assert report["counts"]["rejected by reason"] == wanted["rejects"]
+    assert pq.read_table(chain.annotate / "labels").num_rows == wanted["accepted"]
+
+
+def test_rejects_name_their_list_and_line(chain: Any) -> None:
+    rows = pq.read_table(chain.annotate / "rejects").to_pylist()
+    found = {(Path(row["source"]).name, row["line"], row["reason"]) for row in rows}
+    wanted = {
+        (name, row["line"], row["reason"])
+        for name, content in expected(chain)["lists"].items()
+        for row in content["rejected_lines"]
+    }
+    assert found == wanted
+
+
+def test_labels_are_closed_with_the_highest_confidence_below(chain: Any) -> None:
+    rows = pq.read_table(chain.annotate / "labels").to_pylist()
+    wanted = expected(chain)["keys"]
+    once = {row["key"]: row for row in rows if sum(other["key"] == row["key"] for other in rows) == 1}
+    assert len(once) > 50
+    for key, row in once.items():
+        assert row["classes"] == wanted[key]["classes"], key
+        assert row["confidences"] == pytest.approx(wanted[key]["confidences"], abs=1e-6), key
+
+
+@pytest.mark.parametrize(("table", "schema"), [("labels", schemas.LABELS), ("rejects", schemas.REJECTS)])
+def test_tables_have_the_columns_of_the_contract(table: str, schema: Any, chain: Any) -> None:
+    for part in (chain.annotate / table).glob("*.parquet"):
+        assert pq.read_schema(part).equals(schema)
+
+
+def test_line_numbers_hold_over_slices_and_files(
+    spark: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage, "SLICE_BYTES", 40)
+    (tmp_path / "vocabulary.txt").write_text(VOCABULARY)
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text("".join(f"key{i}\t{2 if i % 3 else 9}\n" for i in range(30)))
+    code = annotate.main(
+        [
+            f"lists=[{tmp_path}/a.txt,{tmp_path}/b.txt]",
+            f"vocabulary={tmp_path}/vocabulary.txt",
+            f"output={tmp_path}/out",
+        ]
+    )
+    assert code == 3  # a third of the lines is more than max_loss
+    rejects = pq.read_table(tmp_path / "out" / "rejects").to_pylist()
+    assert sorted((Path(row["source"]).name, row["line"]) for row in rejects) == sorted(
+        (name, i + 1) for name in ("a.txt", "b.txt") for i in range(0, 30, 3)
+    )
+    assert {row["reason"] for row in rejects} == {"class_out_of_range"}
+    assert pq.read_table(tmp_path / "out" / "labels").num_rows == 40
+
+
+def test_a_rerun_replaces_and_repeats_nothing(spark: object, tmp_path: Path) -> None:
+    (tmp_path / "vocabulary.txt").write_text(VOCABULARY)
+    (tmp_path / "a.txt").write_text("x\t2\ny\t1:0.5\n")
+    argv = [f"lists={tmp_path}/a.txt", f"vocabulary={tmp_path}/vocabulary.txt", f"output={tmp_path}/out"]
+    for closure, labels in (("closed_max", 5), ("leaf_only", 2)):
+        assert annotate.main([*argv, f"closure={closure}"]) == 0
+        table = pq.read_table(tmp_path / "out" / "labels")
+        assert table.num_rows == 2
+        assert sum(map(len, table["classes"].to_pylist())) == labels
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("n1\t-1\ta\nn1\t-1\tb\n", "vocabulary.txt:2: "),
+        ("n1\t-1\ta\nn2\t7\tb\n", "vocabulary.txt:2: "),
+        ("n1\t1\ta\nn2\t0\tb\n", "cycle"),
+        ("", "is empty"),
+    ],
+)
+def test_a_broken_vocabulary_is_refused_before_anything_is_written(content: str, says: str, tmp_path: Path) -> None:
+    (tmp_path / "vocabulary.txt").write_text(content)
+    (tmp_path / "a.txt").write_text("x\t0\n")
+    with pytest.raises(InputError, match=says) as caught:
+        annotate.main([f"lists={tmp_path}/a.txt", f"vocabulary={tmp_path}/vocabulary.txt", f"output={tmp_path}/out"])
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_missing_and_wrong_lists_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "vocabulary.txt").write_text(VOCABULARY)
+    (tmp_path / "empty.txt").touch()
+    for name, says in (("missing.txt", "does not exist"), ("empty.txt", "is empty"), ("", "is a directory")):
+        with pytest.raises(InputError, match=says):
+            annotate.main(
+                [f"lists={tmp_path}/{name}", f"vocabulary={tmp_path}/vocabulary.txt", f"output={tmp_path}/out"]
+            )
+
+
+def test_an_output_that_is_not_ours_stays_untouched(tmp_path: Path) -> None:
+    (tmp_path / "vocabulary.txt").write_text(VOCABULARY)
+    (tmp_path / "a.txt").write_text("x\t0\n")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "report.json").write_text("mine")
+    with pytest.raises(InputError, match="was not written by ml-images"):
+        annotate.main([f"lists={tmp_path}/a.txt", f"vocabulary={tmp_path}/vocabulary.txt", f"output={tmp_path}/out"])
+    assert (tmp_path / "out" / "report.json").read_text() == "mine"
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(("closure", "labels"), [("none", 827), ("closed_max", 1103), ("leaf_only", 246)])
+def test_the_published_sample_has_its_known_counts(
+    closure: str, labels: int, spark: object, shared_data: Path, tmp_path: Path
+) -> None:
+    lists = shared_data / "ml-images" / "train_urls_tiny.txt"
+    vocabulary = shared_data / "ml-images" / "dictionary_and_semantic_hierarchy.txt"
+    assert (
+        annotate.main([f"lists={lists}", f"vocabulary={vocabulary}", f"output={tmp_path}", f"closure={closure}"]) == 0
+    )
+    table = pq.read_table(tmp_path / "labels")
+    assert table.num_rows == 100
+    classes = [c for row in table["classes"].to_pylist() for c in row]
+    assert len(classes) == labels
+    if closure == "closed_max":
+        assert len(set(classes)) == 238
+    assert pq.read_table(tmp_path / "vocabulary").num_rows == 11166

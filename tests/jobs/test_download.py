@@ -1,0 +1,175 @@
+import hashlib
+import io
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from ml_images.jobs import download
+from PIL import Image
+
+from ml_images import outcomes, schemas
+from ml_images.errors import InputError
+from ml_images.images.config import ImageConfig
+from ml_images.images.resize import shrink
+from ml_images.sample.server import Server, serve
+from ml_images.storage import tables
+
+
+def images_of(folder: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = pq.read_table(folder / "images").to_pylist()
+    return rows
+
+
+def test_one_row_for_every_distinct_key_with_the_outcome_it_deserves(chain: Any) -> None:
+    rows = images_of(chain.download)
+    wanted = json.loads((chain.world / "expected.json").read_text())["keys"]
+    assert Counter(row["key"] for row in rows) == Counter(wanted.keys())
+    assert {row["key"]: row["outcome"] for row in rows} == {key: value["outcome"] for key, value in wanted.items()}
+
+
+def test_only_ok_rows_carry_a_picture_and_it_is_upright_rgb_jpeg(chain: Any) -> None:
+    wanted = json.loads((chain.world / "expected.json").read_text())["keys"]
+    for row in images_of(chain.download):
+        assert (row["data"] is not None) == (row["outcome"] == "ok")
+        if row["data"] is not None:
+            with Image.open(io.BytesIO(row["data"])) as picture:
+                assert (picture.format, picture.mode) == ("JPEG", "RGB")
+                assert picture.size == (row["width"], row["height"])
+                assert not picture.getexif()
+            expected = wanted[row["key"]]
+            assert (row["original_width"], row["original_height"]) == (expected["width"], expected["height"])
+
+
+def test_the_digest_is_of_the_bytes_as_received(chain: Any) -> None:
+    wanted = json.loads((chain.world / "expected.json").read_text())["keys"]
+    plain = [row for row in images_of(chain.download) if row["outcome"] == "ok" and row["status"] == 200]
+    for row in plain[:20]:
+        content = (chain.world / "pictures" / wanted[row["key"]]["picture"]).read_bytes()
+        assert row["sha256"] == hashlib.sha256(content).digest()
+        assert row["original_bytes"] == len(content)
+        assert row["data"] == shrink(content, ImageConfig()).data
+
+
+def test_columns_are_the_contract(chain: Any) -> None:
+    for part in (chain.download / "images").glob("*.parquet"):
+        assert pq.read_schema(part).equals(schemas.IMAGES)
+
+
+def test_no_plan_fetches_a_url_twice(chain: Any) -> None:
+    """One request for what is well, as many attempts as the row says for what is not."""
+    attempts = {urlsplit(row["url"]).path: row["attempts"] for row in images_of(chain.download) if row["status"] == 200}
+    once = {path: count for path, count in chain.requests.items() if path in attempts and "/-/" not in path}
+    assert len(once) > 50
+    assert {path: attempts[path] for path in once} == once
+
+
+def test_a_rerun_fetches_only_what_deserves_it(chain: Any, spark: object, tmp_path: Path) -> None:
+    shutil.copytree(chain.download, tmp_path / "download")
+    before = {row["key"]: row for row in images_of(tmp_path / "download")}
+    argv = [word if "output=" not in word else f"output={tmp_path / 'download'}" for word in chain.download_argv]
+    assert download.main(argv) == 0
+    after = {row["key"]: row for row in images_of(tmp_path / "download")}
+    again = {key for key in before if after[key]["fetched_at"] != before[key]["fetched_at"]}
+    assert again == {key for key, row in before.items() if row["outcome"] in outcomes.RETRYABLE}
+    assert len(images_of(tmp_path / "download")) == len(before)
+    report = json.loads((tmp_path / "download" / "report.json").read_text())
+    assert report["counts"]["keys"] == {
+        "keys": len(before),
+        "already_there": len(before) - len(again),
+        "fetched": len(again),
+    }
+
+
+@pytest.fixture
+def pictures(tmp_path: Path, spark: object) -> Any:
+    """A labels table of 40 good pictures, served; (server, argv, keys)."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    keys = [f"im_{number}.png" for number in range(40)]
+    for number, key in enumerate(keys):
+        Image.new("RGB", (40, 30), (number * 6, 90, 200)).save(folder / key)
+    rows = [{"key": key, "source": "x", "classes": [0], "confidences": [1.0], "origins": [0]} for key in keys]
+    tables.write_table(str(tmp_path / "labels"), "labels", pa.Table.from_pylist(rows, schema=schemas.LABELS))
+    with serve(folder) as server:
+        argv = [f"labels={tmp_path / 'labels'}", f"output={tmp_path / 'out'}", f"download.base_url={server.url}"]
+        yield server, [*argv, "download.fetch.allow_private=true", "download.fetch.attempts=1"], keys
+
+
+def fetched(server: Server) -> Counter[str]:
+    return Counter(server.requests())
+
+
+def test_what_an_interrupted_run_fetched_is_kept_and_not_fetched_again(pictures: Any, tmp_path: Path) -> None:
+    server, argv, keys = pictures
+    assert download.main(argv) == 0
+    images = tmp_path / "out" / "images"
+    # As a kill in the middle leaves it: some parts staged, the others never written, nothing published.
+    parts = sorted(images.glob("*.parquet"))
+    (images / "_staging").mkdir(exist_ok=True)
+    for part in parts[:3]:
+        part.rename(images / "_staging" / part.name)
+    lost = {key for part in parts[3:] for key in pq.read_table(part)["key"].to_pylist()}
+    for part in parts[3:]:
+        part.unlink()
+    (images / "_SUCCESS").unlink()
+    (images / "_staging" / ".part-0001-000009.parquet.half").write_bytes(b"PAR1 half a file")
+    assert download.main(argv) == 0
+    assert Counter(row["key"] for row in images_of(tmp_path / "out")) == Counter(keys)
+    assert {path.removeprefix("/") for path, count in fetched(server).items() if count == 2} == lost
+
+
+def test_a_crash_between_publishing_steps_is_repaired_by_the_next_run(
+    pictures: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, argv, keys = pictures
+    with monkeypatch.context() as patch:
+        patch.setattr(tables, "move_staged", lambda location: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            download.main(argv)
+    with pytest.raises(InputError, match="not finished"):
+        tables.require(str(tmp_path / "out" / "images"), "images")
+    assert download.main(argv) == 0
+    assert Counter(row["key"] for row in images_of(tmp_path / "out")) == Counter(keys)
+    assert set(fetched(server).values()) == {1}
+
+
+def test_new_keys_are_fetched_beside_old_ones(pictures: Any, tmp_path: Path) -> None:
+    server, argv, keys = pictures
+    everything = pq.read_table(tmp_path / "labels")
+    tables.write_table(str(tmp_path / "labels"), "labels", everything.slice(0, 15).cast(schemas.LABELS))
+    assert download.main(argv) == 0
+    tables.write_table(str(tmp_path / "labels"), "labels", everything.cast(schemas.LABELS))
+    assert download.main(argv) == 0
+    assert Counter(row["key"] for row in images_of(tmp_path / "out")) == Counter(keys)
+    assert set(fetched(server).values()) == {1}
+
+
+def test_private_addresses_are_refused_unless_asked_for_and_then_fetched(pictures: Any, tmp_path: Path) -> None:
+    server, argv, _ = pictures
+    refused = [word for word in argv if "allow_private" not in word]
+    assert download.main(refused) == 3  # everything was lost
+    assert {row["outcome"] for row in images_of(tmp_path / "out")} == {"address_refused"}
+    assert fetched(server) == Counter()
+    assert download.main(argv) == 0
+    assert {row["outcome"] for row in images_of(tmp_path / "out")} == {"ok"}
+
+
+def test_keys_without_a_url_are_rows_and_come_when_the_base_is_given(pictures: Any, tmp_path: Path) -> None:
+    _, argv, _ = pictures
+    assert download.main([word for word in argv if "base_url" not in word]) == 3
+    assert {row["outcome"] for row in images_of(tmp_path / "out")} == {"no_url"}
+    assert download.main(argv) == 0
+    assert {row["outcome"] for row in images_of(tmp_path / "out")} == {"ok"}
+
+
+def test_labels_that_are_no_table_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not exist"):
+        download.main([f"labels={tmp_path}/labels", f"output={tmp_path}/out"])
+    with pytest.raises(InputError, match=r"chunk\.rows must be at least 1"):
+        download.main([f"labels={tmp_path}", f"output={tmp_path}/out", "chunk.rows=0"])

@@ -1,0 +1,114 @@
+import json
+import pickletools
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+from ml_images.jobs import materialize
+
+from ml_images import schemas
+from ml_images.errors import InputError
+from ml_images.labels.splits import SplitConfig, assign_splits
+
+
+def dataset_of(chain: Any) -> Path:
+    return Path(chain.materialize / "dataset")
+
+
+def test_every_labelled_ok_image_is_in_exactly_one_split(chain: Any) -> None:
+    ok = [row["key"] for row in pq.read_table(chain.download / "images").to_pylist() if row["outcome"] == "ok"]
+    rows = pq.read_table(dataset_of(chain)).to_pylist()
+    assert Counter(row["key"] for row in rows) == Counter(ok)
+    config = SplitConfig(val=0.3)
+    assert {row["key"]: row["split"] for row in rows} == dict(
+        zip(ok, assign_splits(ok, config).to_pylist(), strict=True)
+    )
+
+
+def test_rows_carry_their_own_picture_and_labels(chain: Any) -> None:
+    images = {row["key"]: row for row in pq.read_table(chain.download / "images").to_pylist()}
+    wanted = json.loads((chain.world / "expected.json").read_text())["keys"]
+    for row in pq.read_table(dataset_of(chain)).to_pylist():
+        image = images[row["key"]]
+        assert (row["image"], row["width"], row["height"]) == (image["data"], image["width"], image["height"])
+        assert row["classes"] == wanted[row["key"]]["classes"]
+        assert row["confidences"] == pytest.approx(wanted[row["key"]]["confidences"], abs=1e-6)
+        assert row["replication"] == 1
+
+
+def test_row_groups_are_equal_and_a_multiple_of_the_ranks(chain: Any) -> None:
+    manifest = json.loads((dataset_of(chain) / "_manifest.json").read_text())
+    for split, counts in manifest["splits"].items():
+        sizes = []
+        for part in sorted((dataset_of(chain) / f"split={split}").glob("*.parquet")):
+            footer = pq.read_metadata(part)
+            assert footer.schema.to_arrow_schema().remove_metadata().equals(schemas.DATASET)
+            sizes += [footer.row_group(group).num_rows for group in range(footer.num_row_groups)]
+        assert len(sizes) % 4 == 0
+        assert (sum(sizes), len(sizes)) == (counts["rows"], counts["row_groups"])
+        assert max(sizes) - min(sizes) <= 1
+
+
+def test_nothing_in_the_folder_is_a_pickle(chain: Any) -> None:
+    for path in dataset_of(chain).rglob("*_metadata"):
+        metadata = pq.read_metadata(path).metadata
+        assert set(metadata) - {b"ARROW:schema"} == {b"dataset-toolkit.num_row_groups_per_file.v1"}
+        json.loads(metadata[b"dataset-toolkit.num_row_groups_per_file.v1"])
+    for path in dataset_of(chain).rglob("*"):
+        if path.is_file():
+            with pytest.raises((ValueError, IndexError, UnicodeDecodeError)):
+                for _ in pickletools.genops(path.read_bytes()):
+                    pass
+
+
+def test_duckdb_and_plain_pyarrow_and_spark_read_it(chain: Any, spark: Any) -> None:
+    counts = json.loads((dataset_of(chain) / "_manifest.json").read_text())["splits"]
+    wanted = {split: count["rows"] for split, count in counts.items()}
+    table = pq.read_table(dataset_of(chain))
+    assert Counter(table["split"].to_pylist()) == wanted
+    found = duckdb.sql(
+        "select split, count(*), sum(len(classes))"
+        f" from read_parquet('{dataset_of(chain)}/split=*/*.parquet') group by 1"
+    ).fetchall()
+    assert {split: rows for split, rows, _ in found} == wanted
+    assert sum(labels for _, _, labels in found) == sum(map(len, table["classes"].to_pylist()))
+    by_spark = spark.read.parquet(str(dataset_of(chain))).groupBy("split").count().collect()
+    assert {row["split"]: row["count"] for row in by_spark} == wanted
+
+
+def test_a_rerun_gives_the_same_bytes_and_drops_splits_that_are_gone(chain: Any, spark: object, tmp_path: Path) -> None:
+    argv = [
+        f"annotations={chain.annotate}",
+        f"images={chain.download}/images",
+        f"output={tmp_path}/out",
+        "layout.ranks=4",
+    ]
+    assert materialize.main([*argv, "splits.val=0.2", "splits.test=0.2"]) == 0
+    assert (tmp_path / "out/dataset/split=test").is_dir()
+    assert materialize.main([*argv, "splits.val=0.3"]) == 0
+    assert not (tmp_path / "out/dataset/split=test").exists()
+    files = {path.relative_to(dataset_of(chain)): path.read_bytes() for path in dataset_of(chain).rglob("*.parquet")}
+    again = tmp_path / "out/dataset"
+    assert {path.relative_to(again): path.read_bytes() for path in again.rglob("*.parquet")} == files
+
+
+def test_several_rows_of_one_key_become_one(chain: Any) -> None:
+    keys = [row["key"] for row in pq.read_table(chain.annotate / "labels").to_pylist()]
+    repeated = {key for key, count in Counter(keys).items() if count > 1}
+    assert repeated
+    report = json.loads((chain.materialize / "report.json").read_text())
+    assert report["counts"]["rows"]["label rows merged into another of the same key"] == len(keys) - len(set(keys))
+
+
+def test_unfinished_or_wrong_tables_are_refused(chain: Any, tmp_path: Path) -> None:
+    shutil.copytree(chain.download / "images", tmp_path / "images")
+    (tmp_path / "images" / "_SUCCESS").unlink()
+    with pytest.raises(InputError, match="not finished"):
+        materialize.main([f"annotations={chain.annotate}", f"images={tmp_path}/images", f"output={tmp_path}/out"])
+    with pytest.raises(InputError, match="is not a images table"):
+        materialize.main([f"annotations={chain.annotate}", f"images={chain.annotate}/labels", f"output={tmp_path}/out"])
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,178 @@
+import base64
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from ml_images.labels.statistics import LabelStatistics
+from ml_images.outcomes import BY_NAME
+from ml_images.report.contents import Lines, Reject, Thumbnail
+from ml_images.report.page import decimal, percent, render, visible
+
+VOID = {"meta", "br", "img"}
+
+
+class Outline(HTMLParser):
+    """Tags that balance, attributes and the text of every cell, tile and heading."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.open, self.attributes, self.texts, self.headings = [], [], [], []
+        self.feed(page)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.attributes += [(tag, name, value) for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if data.strip():
+            self.texts.append(data.strip())
+            if self.open[-1] == "h2":
+                self.headings.append(data.strip())
+
+
+@pytest.fixture(scope="module")
+def page(report):
+    return render(report)
+
+
+HOSTILE = "<script>alert('&')</script>\"><img src=x onerror=alert(1)>"
+
+
+def test_the_page_shows_the_numbers_given(page):
+    texts = Outline(page).texts
+    for number in ("1,007", "1,000", "7", "990", "900", "90", "896", "5", "0.610", "2,500"):
+        assert number in texts, number
+    assert "train 801 · val 52 · test 43" in texts
+    assert "prior 0.200, 3.0 times that" in texts
+    assert "90.9 % of keys" in texts
+    assert "b.txt, line 1,234" in texts
+    assert BY_NAME["too_small"].meaning not in texts
+    assert BY_NAME["not_found"].meaning in texts
+
+
+def test_equal_reports_give_equal_pages(report, page):
+    assert render(replace(report)) == page
+
+
+def test_nothing_is_requested_and_nothing_runs(page):
+    for tag, name, value in Outline(page).attributes:
+        assert not name.startswith("on")
+        if name in ("src", "srcset", "href", "xlink:href", "action", "data", "poster"):
+            assert value.startswith(("data:image/jpeg;base64,", "#")), (tag, name, value[:80])
+    assert re.findall(r"url\((?!#)", page) == []
+    assert "@import" not in page
+    assert "<script" not in page
+    assert "<link" not in page
+    assert "default-src 'none'" in page
+
+
+def test_no_id_occurs_twice(page):
+    ids = [value for _, name, value in Outline(page).attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+    assert len(ids) > 50
+
+
+def test_hostile_text_stays_text(report):
+    reject = Reject(HOSTILE, 7, HOSTILE, 1, HOSTILE + " caf\udce9")
+    names = report.vocabulary["names"].to_pylist()
+    vocabulary = report.vocabulary.set_column(2, "names", [[[HOSTILE], *names[1:]]])
+    hostile = replace(
+        report,
+        title=HOSTILE,
+        written=HOSTILE,
+        vocabulary=vocabulary,
+        statistics={**report.statistics, "rows_per_source": {HOSTILE: 1000}},
+        lines=Lines(1007, 1000, (reject,)),
+        thumbnails=(Thumbnail(HOSTILE, report.thumbnails[0].jpeg, (HOSTILE,)),),
+        configuration={HOSTILE: HOSTILE},
+        versions={HOSTILE: HOSTILE},
+    )
+    page = render(hostile)
+    assert "<script" not in page
+    assert "<img src=x" not in page
+    outline = Outline(page)
+    assert outline.texts.count(HOSTILE) >= 9
+    assert HOSTILE + " caf\\udce9" in outline.texts
+    page.encode("utf-8")  # a lone surrogate could not be written
+    assert not any(name == "onerror" for _, name, _ in outline.attributes)
+
+
+def test_what_cannot_be_seen_is_spelt_out():
+    assert visible("a\tb\u202ec\x00\udce9 ü漢") == "a\\tb\\u202ec\\x00\\udce9 ü漢"
+
+
+def test_a_part_that_is_missing_has_no_section(report, page):
+    assert Outline(page).headings == [
+        "What happened to every row",
+        "Rejected lines",
+        "Images",
+        "Labels",
+        "Classes",
+        "Data set and training",
+        "A look at the pictures",
+        "How it was made",
+    ]
+    bare = replace(
+        report,
+        lines=None,
+        keys=None,
+        outcomes=None,
+        dataset=None,
+        training=None,
+        thumbnails=(),
+        written=None,
+        configuration=None,
+        versions=None,
+    )
+    assert Outline(render(bare)).headings == ["Labels", "Classes"]
+    assert Outline(render(replace(bare, training=report.training))).headings[-1] == "Training"
+
+
+def test_a_report_without_one_accepted_line_is_a_page_too(report):
+    nothing = LabelStatistics(5)
+    empty = replace(
+        report,
+        statistics=nothing.result(),
+        images_per_class=np.zeros(5, np.int64),
+        tags_per_image=np.zeros(1, np.int64),
+        lines=Lines(7, 0, (Reject("no_labels", 7, "a.txt", 1, "x"),)),
+        keys=0,
+        outcomes={},
+        dataset=None,
+        training=None,
+        thumbnails=(),
+    )
+    texts = Outline(render(empty)).texts
+    assert "100.0 % of lines" in texts
+    assert "5 classes" in texts
+
+
+def test_thumbnails_are_carried_whole(report, page):
+    (source,) = [value for tag, name, value in Outline(page).attributes if (tag, name) == ("img", "src")]
+    assert base64.b64decode(source.removeprefix("data:image/jpeg;base64,")) == report.thumbnails[0].jpeg
+
+
+def test_a_report_that_does_not_add_up_is_not_drawn(report):
+    with pytest.raises(ValueError, match=r"distinct keys: 990 .* 989"):
+        render(replace(report, outcomes={"ok": 989}, dataset=None))
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(None, "–"), (0, "0.0 %"), (1e-9, "< 0.1 %"), (0.1234, "12.3 %"), (1 - 1e-9, "> 99.9 %"), (1, "100.0 %")],
+)
+def test_a_share_of_nearly_nothing_is_not_nothing(share, text):
+    assert percent(share) == text
+
+
+@pytest.mark.parametrize(("number", "text"), [(None, "–"), (0.41278, "0.413"), (13843.83, "13,843.83")])
+def test_decimals(number, text):
+    assert decimal(number) == text

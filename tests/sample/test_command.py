@@ -1,0 +1,108 @@
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import requests
+
+from ml_images.errors import InputError, StorageError
+from ml_images.sample.command import main
+from ml_images.sample.server import serve
+
+RUN = "import sys; from ml_images.sample.command import main; sys.exit(main(sys.argv[1:]))"
+
+
+@contextmanager
+def started(args: Sequence[str]) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The command in a process of its own, and the one line that it printed."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUN, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    try:
+        yield process, process.stdout.readline()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_serve_takes_a_plain_folder_and_ends_cleanly_on_ctrl_c(tmp_path: Path) -> None:
+    (tmp_path / "my dog.jpg").write_bytes(b"woof")
+    with started(["serve", str(tmp_path), "--port", "0"]) as (process, line):
+        url = line.split(" at ")[1].split()[0]
+        assert requests.get(url + "my%20dog.jpg", timeout=5).content == b"woof"
+        process.send_signal(signal.SIGINT)
+        rest, errors = process.communicate(timeout=10)
+        assert (process.returncode, rest, errors) == (0, "", "")
+
+
+def test_what_write_made_is_served_where_its_lists_expect_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serve(tmp_path) as server:  # a port that is free a moment later
+        port = server.server_port
+    assert main(["write", str(tmp_path / "w"), "--images", "64", "--seed", "5", "--port", str(port)]) == 0
+    assert f"ml-images sample serve {tmp_path / 'w'}" in capsys.readouterr().out
+    expected = json.loads((tmp_path / "w" / "expected.json").read_bytes())
+    assert (expected["seed"], expected["images"]) == (5, 64)
+    names = {path.relative_to(tmp_path / "w").parts[0] for path in (tmp_path / "w").rglob("*")}
+    assert names == {
+        *("vocabulary.txt", "vocabulary_3_columns.txt", "lists", "pictures", "expected.json", "README.txt")
+    }
+    with started(["serve", str(tmp_path / "w")]):
+        key = next(key for key, value in expected["keys"].items() if "://" in key and value["outcome"] == "ok")
+        assert f":{port}/" in key
+        assert requests.get(key, timeout=5).status_code == 200
+
+
+def test_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
+    with serve(tmp_path) as server:
+        port = server.server_port
+        with pytest.raises(InputError, match=f"cannot serve on port {port}: Address already in use; --port 0"):
+            main(["serve", str(tmp_path), "--port", str(port)])
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["serve", "nowhere"], "nowhere is not there; give a folder of pictures"),
+        (["serve", "file.txt"], "file.txt is a file; give a folder of pictures"),
+        (["serve", "."], "expected.json is not what `ml-images sample write` makes"),
+        (["serve", ".", "--port", "70000"], "argument --port: must be a whole number from 0 to 65535, got '70000'"),
+        (["write", "w", "--port", "0"], "argument --port: must be a whole number from 1 to 65535, got '0'"),
+        (["write", "w", "--images", "10"], "argument --images: must be a whole number from 64 to 1000000, got '10'"),
+        (["write", "w", "--seed", "-1"], "argument --seed: "),
+        (["write", "w", "--sed", "1"], "unrecognized arguments: --sed 1"),
+        (["write", "file.txt"], "file.txt is a file; give a folder to write the sample world into"),
+        (["paint"], "invalid choice: 'paint'"),
+        ([], "the following arguments are required: write|serve"),
+    ],
+)
+def test_wrong_input_is_one_line(
+    args: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file.txt").write_text("text")
+    Path("expected.json").write_text("[1]")
+    with pytest.raises(InputError) as raised:
+        main(args)
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("text")
+    with pytest.raises(StorageError, match=r"cannot write .*file/below: Not a directory"):
+        main(["write", str(tmp_path / "file" / "below"), "--images", "64"])
+
+
+@pytest.mark.parametrize("action", [[], ["write"], ["serve"]])
+def test_help_says_what_there_is(action: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        main([*action, "--help"])
+    assert raised.value.code == 0
+    assert "ml-images sample serve ~/photos --port 0" in capsys.readouterr().out

@@ -1,0 +1,51 @@
+from pathlib import Path
+
+import pytest
+
+from ml_images.errors import InputError
+from ml_images.storage.paths import absolute, find_files, join, open_location, read_bytes
+
+
+def test_patterns_give_sorted_files_with_their_sizes(tmp_path: Path) -> None:
+    for name in ("b.txt", "a.txt", "c.csv"):
+        (tmp_path / name).write_text(name * 2)
+    found = find_files([f"{tmp_path}/*.txt", f"{tmp_path}/c.csv"], "annotation list")
+    assert found == [(f"{tmp_path}/{name}", 10) for name in ("a.txt", "b.txt", "c.csv")]
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda path: None, "does not exist"),
+        (lambda path: path.mkdir(), "is a directory, a file is expected"),
+        (lambda path: path.touch(), "is empty"),
+    ],
+)
+def test_what_cannot_be_read_is_named(tmp_path: Path, make: object, says: str) -> None:
+    path = tmp_path / "x"
+    make(path)  # type: ignore[operator]
+    for read in (lambda: find_files([str(path)], "vocabulary"), lambda: read_bytes(str(path), "vocabulary")):
+        with pytest.raises(InputError, match=f"^vocabulary '{path}' {says}$"):
+            read()
+
+
+def test_a_pattern_without_files_and_no_pattern_at_all_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"matches no file"):
+        find_files([f"{tmp_path}/*.txt"], "annotation list")
+    with pytest.raises(InputError, match="no annotation list was given"):
+        find_files([], "annotation list")
+
+
+def test_urls_and_paths_open_alike(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("1")
+    for location in (str(tmp_path), f"file://{tmp_path}", f"{tmp_path}/"):
+        filesystem, path = open_location(location)
+        assert filesystem.get_file_info(join(path, "x")).is_file
+    assert absolute(str(tmp_path)) == f"file://{tmp_path}"
+    assert absolute("s3://bucket/x") == "s3://bucket/x"
+
+
+def test_an_unknown_scheme_is_one_line() -> None:
+    with pytest.raises(InputError, match="gopher://x") as caught:
+        open_location("gopher://x")
+    assert "\n" not in str(caught.value)

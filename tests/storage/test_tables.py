@@ -1,0 +1,96 @@
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ml_images.errors import InputError, StorageError
+from ml_images.storage import tables
+
+ROWS = pa.table({"key": ["a", "b"]})
+
+
+def test_a_table_is_done_only_at_the_end(tmp_path: Path) -> None:
+    place = str(tmp_path / "labels")
+    tables.claim(place, "labels")
+    tables.write_part(f"{place}/_staging/part-0.parquet", ROWS)
+    with pytest.raises(InputError, match="not finished"):
+        tables.require(place, "labels")
+    assert tables.parts(place) == []
+    tables.publish(place)
+    assert not tables.is_done(place)
+    tables.mark_done(place)
+    assert tables.read_table(place, "labels").equals(ROWS)
+
+
+def test_publishing_replaces_the_parts_of_an_earlier_run(tmp_path: Path) -> None:
+    place = str(tmp_path / "labels")
+    tables.write_table(place, "labels", ROWS)
+    tables.write_table(place, "labels", ROWS.slice(1))
+    assert tables.read_table(place, "labels").to_pydict() == {"key": ["b"]}
+
+
+def test_an_unfinished_write_leaves_nothing_that_anyone_reads(tmp_path: Path) -> None:
+    part = tmp_path / "part-0.parquet"
+    with pytest.raises(ZeroDivisionError), tables.open_part(str(part), ROWS.schema) as writer:
+        writer.write_table(ROWS)
+        raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_part_that_is_written_twice_is_there_once(tmp_path: Path) -> None:
+    for rows in (ROWS, ROWS.slice(1)):
+        tables.write_part(str(tmp_path / "part-0.parquet"), rows)
+    assert [path.name for path in tmp_path.iterdir()] == ["part-0.parquet"]
+    assert pq.read_table(tmp_path / "part-0.parquet").num_rows == 1
+
+
+def test_foreign_folders_and_files_are_never_written_into(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "thesis.tex").write_text("mine")
+    with pytest.raises(InputError, match="is a file"):
+        tables.claim(str(tmp_path / "file"), "labels")
+    with pytest.raises(InputError, match="was not written by ml-images"):
+        tables.claim(str(tmp_path / "folder"), "labels")
+    tables.claim(str(tmp_path / "images"), "images")
+    with pytest.raises(InputError, match="holds 'images', not 'labels'"):
+        tables.claim(str(tmp_path / "images"), "labels")
+    assert sorted(path.name for path in (tmp_path / "folder").iterdir()) == ["thesis.tex"]
+
+
+def test_an_empty_folder_may_be_claimed(tmp_path: Path) -> None:
+    tables.claim(str(tmp_path), "labels")
+    assert [path.name for path in tmp_path.iterdir()] == [tables.MARK]
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda path: None, "does not exist"),
+        (lambda path: path.write_text("x"), "is a file"),
+        (lambda path: path.mkdir(), "is not a labels table of ml-images: it has no _ml_images.json"),
+        (lambda path: tables.write_table(str(path), "images", ROWS), "it holds 'images'"),
+    ],
+)
+def test_what_is_no_finished_table_is_named(tmp_path: Path, make: object, says: str) -> None:
+    make(tmp_path / "labels")  # type: ignore[operator]
+    with pytest.raises(InputError, match=says):
+        tables.require(str(tmp_path / "labels"), "labels")
+
+
+def test_a_full_disk_is_one_line_and_leaves_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """/dev/full answers every write as a full disk does."""
+    (tmp_path / ".part-0.parquet.x").symlink_to("/dev/full")
+    monkeypatch.setattr(tables, "uuid4", lambda: type("U", (), {"hex": "x"}))
+    with pytest.raises(StorageError, match="no space left on the device") as caught:
+        tables.write_part(str(tmp_path / "part-0.parquet"), pa.table({"data": [os.urandom(1 << 20)]}))
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "part-0.parquet").exists()
+
+
+def test_json_appears_whole_and_reads_back(tmp_path: Path) -> None:
+    tables.write_json(str(tmp_path / "deep" / "x.json"), {"wörter": [1, None]})
+    assert tables.read_json(str(tmp_path / "deep" / "x.json")) == {"wörter": [1, None]}
+    assert tables.read_json(str(tmp_path / "missing.json")) is None

@@ -1,0 +1,74 @@
+"""What one rank saw, written down for a test: started by horovodrun with the data set and the folder for the answers.
+
+Trains the tiny network with the library's own reader and loop, notes the keys of every batch and the digest of the
+final weights, and tries each collective of HorovodComm once with values that the test knows.
+"""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from ml_images.train import job as steps
+from ml_images.train.comm import open_comm, ranks_that_differ, weights_digest
+from ml_images.train.data import Batch, DataConfig, training_batches
+from ml_images.train.loop import SilentJournal, fit
+from ml_images.train.model import ModelConfig
+from ml_images.train.schedule import ScheduleConfig
+
+EPOCHS = 2
+
+
+def main(data: str, answers: str) -> None:
+    comm = open_comm(horovod=True)
+    rank = comm.rank
+    seen: dict[str, object] = {
+        "sum": comm.sum(torch.tensor([rank, 1]), "probe.sum").tolist(),
+        "gather": comm.gather(torch.full((rank % 3, 2), rank), "probe.gather").tolist(),
+        "json": comm.broadcast_json({"from": rank, "text": "é" * 9} if rank == 0 else None, "probe.json"),
+    }
+    job = steps.TrainJob(
+        output="unused",
+        epochs=EPOCHS,
+        data=DataConfig(path=data, batch_size=5, image_size=32, shuffle_rows=16, decode_threads=1),
+        model=ModelConfig("tiny_cnn"),
+        schedule=ScheduleConfig(warmup_epochs=0.5),
+        seed=3,
+    )
+    inputs = steps.read_inputs(job, comm)
+    model, optimizer, device = steps.build(job, inputs.train.num_classes, comm)
+    if rank:
+        torch.nn.init.zeros_(model.fc.weight)  # type: ignore[arg-type, union-attr]  # share() has to mend this
+    steps.checkpoint.share(model, optimizer, comm)
+    keys: list[list[str]] = [[] for _ in range(EPOCHS)]
+
+    def noted(epoch: int, skip: int) -> Iterator[Batch]:
+        batches = training_batches(inputs.train, job.data, seed=3, epoch=epoch, rank=rank, size=comm.size, skip=skip)
+        for _, batch in zip(range(inputs.plan.steps), batches, strict=False):
+            keys[epoch] += batch.keys
+            yield batch
+
+    task = dataclasses.replace(steps.make_task(job, inputs, model, optimizer, device, comm), batches=noted)
+    start = steps.Position(0, 0, inputs.plan.steps, comm.size)
+    end = fit(task, job, start, comm, SilentJournal(), lambda: False)
+    last = task.evaluate()
+    seen |= {
+        "keys": keys,
+        "steps": end.step,
+        "remainder": inputs.plan.remainder,
+        "digest": weights_digest(model).hex(),
+        "map": None if last is None else last.mean_average_precision,
+    }
+    if rank == comm.size - 1:
+        with torch.no_grad():
+            next(model.parameters()).view(-1)[0].add_(1e-6)
+    seen["differ"] = ranks_that_differ(model, comm)
+    Path(answers, f"rank-{rank}.json").write_text(json.dumps(seen))
+    comm.close()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

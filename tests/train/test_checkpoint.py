@@ -1,0 +1,130 @@
+import json
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from ml_images.errors import InputError, StorageError
+from ml_images.train import checkpoint
+from ml_images.train.checkpoint import Checkpoint, Position, Unreadable
+from ml_images.train.comm import LocalComm
+from ml_images.train.model import ModelConfig, OptimConfig, build_model, build_optimizer
+
+
+def trained(seed: int = 0, momentum: float = 0.9) -> tuple[nn.Module, torch.optim.SGD]:
+    """A tiny network after one step."""
+    torch.manual_seed(seed)
+    model = build_model(ModelConfig("tiny_cnn"), 4)
+    optimizer = build_optimizer(OptimConfig(momentum=momentum), model)
+    model(torch.randn(2, 3, 32, 32)).sum().backward()
+    optimizer.step()
+    return model, optimizer
+
+
+def state(step: int, score: float | None = None, seed: int = 0) -> Checkpoint:
+    model, optimizer = trained(seed)
+    return checkpoint.capture(Position(step // 10, step % 10, 10, 1), score, {"epochs": 3}, model, optimizer)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_what_is_loaded_is_what_was_saved(tmp_path: Path) -> None:
+    saved = state(23, 0.5)
+    loaded = checkpoint.load(checkpoint.save(tmp_path, saved, keep=2))
+    assert (loaded.position, loaded.score, loaded.config) == (saved.position, 0.5, {"epochs": 3})
+    assert loaded.position.step == 23
+    assert loaded.tensors.keys() == saved.tensors.keys()
+    assert all(torch.equal(loaded.tensors[name], tensor) for name, tensor in saved.tensors.items())
+    assert any(name.startswith("momentum.") for name in loaded.tensors)
+
+
+def test_a_restored_run_makes_the_same_next_step(tmp_path: Path) -> None:
+    model, optimizer = trained()
+    path = checkpoint.save(tmp_path, checkpoint.capture(Position(0, 1, 10, 1), None, {}, model, optimizer), keep=1)
+    other, other_optimizer = trained(seed=5)
+    checkpoint.restore(checkpoint.load(path), other, other_optimizer)
+    for network, sgd in ((model, optimizer), (other, other_optimizer)):
+        sgd.zero_grad()
+        network(torch.ones(2, 3, 32, 32)).square().sum().backward()
+        sgd.step()
+    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), other.state_dict().values(), strict=True))
+
+
+def test_the_last_ones_and_the_best_are_kept(tmp_path: Path) -> None:
+    for step, score in ((1, 0.2), (2, 0.9), (3, 0.4), (4, None), (5, 0.8)):
+        checkpoint.save(tmp_path, state(step, score), keep=2)
+    assert names(tmp_path) == ["best.safetensors", "step-0000000004.safetensors", "step-0000000005.safetensors"]
+    assert checkpoint.load(tmp_path / "best.safetensors").position.step == 2
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "foreign"])
+def test_a_damaged_checkpoint_is_skipped_for_the_one_before(
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    for step in (1, 2):
+        path = checkpoint.save(tmp_path, state(step, seed=step), keep=2)
+    data = bytearray(path.read_bytes())
+    if damage == "flipped":
+        data[-5] ^= 1
+    kept = {"truncated": data[:-10], "flipped": data, "empty": b"", "foreign": b"\x80\x04N."}[damage]
+    path.write_bytes(kept)
+    with caplog.at_level(logging.WARNING):
+        found = checkpoint.latest(tmp_path)
+    assert found is not None
+    assert found.position.step == 1
+    assert len(caplog.records) == 1
+    assert path.name in caplog.text
+    with pytest.raises(Unreadable):
+        checkpoint.load(path)
+
+
+def test_no_checkpoint_is_not_the_same_as_no_readable_one(tmp_path: Path) -> None:
+    assert checkpoint.latest(tmp_path / "nothing") is None
+    path = checkpoint.save(tmp_path, state(1), keep=1)
+    path.write_bytes(b"")
+    with pytest.raises(InputError, match=r"none of the 1 checkpoints in .* can be read"):
+        checkpoint.latest(tmp_path)
+
+
+def test_a_write_that_fails_leaves_the_folder_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint.save(tmp_path, state(1, 0.1), keep=1)
+    before = names(tmp_path)
+
+    def full(tensors: object, path: Path, metadata: object) -> None:
+        path.write_bytes(b"half")
+        raise checkpoint.SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(checkpoint.safetensors.torch, "save_file", full)
+    with pytest.raises(StorageError, match=r"cannot write .*step-0000000002.safetensors: .*No space left"):
+        checkpoint.save(tmp_path, state(2, 0.9), keep=1)
+    assert names(tmp_path) == before
+    latest = checkpoint.latest(tmp_path)
+    assert latest is not None
+    assert latest.position.step == 1
+
+
+def test_another_network_is_refused_by_name() -> None:
+    saved = state(1)
+    model = build_model(ModelConfig("tiny_cnn"), 7)
+    with pytest.raises(InputError, match=r"of another network \(2 tensors differ, first 'fc"):
+        checkpoint.restore(saved, model, build_optimizer(OptimConfig(), model))
+
+
+def test_a_run_without_momentum_is_saved_and_restored(tmp_path: Path) -> None:
+    model, optimizer = trained(momentum=0.0)
+    path = checkpoint.save(tmp_path, checkpoint.capture(Position(0, 1, 1, 1), None, {}, model, optimizer), keep=1)
+    loaded = checkpoint.load(path)
+    assert not any(name.startswith("momentum.") for name in loaded.tensors)
+    checkpoint.restore(loaded, model, optimizer)
+    checkpoint.share(model, optimizer, LocalComm())
+
+
+def test_a_checkpoint_says_what_it_is_without_being_loaded(tmp_path: Path) -> None:
+    path = checkpoint.save(tmp_path, state(12), keep=1)
+    length = int.from_bytes(path.read_bytes()[:8], "little")
+    about = json.loads(json.loads(path.read_bytes()[8 : 8 + length])["__metadata__"]["ml-images"])
+    assert about["position"] == {"epoch": 1, "step_in_epoch": 2, "steps_per_epoch": 10, "ranks": 1}

@@ -1,0 +1,65 @@
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from ml_images.errors import InputError
+from ml_images.train.comm import LocalComm, average_buffers, open_comm, ranks_that_differ, weights_digest
+from ml_images.train.model import ModelConfig, build_model
+
+
+class TwinComm(LocalComm):
+    """Rank 0 of two, the other of which holds `other`."""
+
+    size = 2
+
+    def __init__(self, other: nn.Module) -> None:
+        self.other = other
+
+    def sum(self, values: torch.Tensor, name: str) -> torch.Tensor:
+        return values + dict(self.other.named_buffers())[name.removeprefix("buffer.")]
+
+    def gather(self, rows: torch.Tensor, name: str) -> torch.Tensor:
+        other = torch.frombuffer(bytearray(weights_digest(self.other)), dtype=torch.uint8).reshape(1, -1)
+        return torch.cat([rows, other])
+
+
+def tiny(seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return build_model(ModelConfig("tiny_cnn"), 3)
+
+
+def test_a_single_process_is_its_own_world() -> None:
+    comm = open_comm(horovod=False)
+    values = torch.arange(3)
+    assert (comm.rank, comm.size, comm.local_rank, comm.local_size) == (0, 1, 0, 1)
+    assert comm.sum(values, "x").tolist() == comm.gather(values, "x").tolist() == [0, 1, 2]
+    assert comm.sum(values, "x").data_ptr() != values.data_ptr()
+    assert comm.broadcast_json({"a": [1, None]}, "x") == {"a": [1, None]}
+    comm.close()
+
+
+def test_a_missing_horovod_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "horovod.torch", None)
+    with pytest.raises(InputError, match=r"started by horovodrun, but Horovod cannot be imported"):
+        open_comm(horovod=True)
+
+
+def test_the_smallest_difference_of_weights_is_seen() -> None:
+    model, other = tiny(), tiny()
+    assert ranks_that_differ(model, TwinComm(other)) == []
+    with torch.no_grad():
+        next(other.parameters()).view(-1)[0].add_(1e-7)
+    assert ranks_that_differ(model, TwinComm(other)) == [1]
+
+
+def test_batch_norm_statistics_become_the_mean_of_the_ranks() -> None:
+    model, other = tiny(), tiny()
+    model(torch.randn(4, 3, 32, 32) + 3)
+    other(torch.randn(4, 3, 32, 32) - 1)
+    expected = [(a + b) / 2 for a, b in zip(model.buffers(), other.buffers(), strict=True) if a.is_floating_point()]
+    average_buffers(model, TwinComm(other))
+    found = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
+    assert len(found) == 6
+    assert all(torch.allclose(a, b) for a, b in zip(found, expected, strict=True))

@@ -1,0 +1,58 @@
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ml_images.schemas import UNKNOWN
+from ml_images.train.comm import LocalComm
+from ml_images.train.data import Batch
+from ml_images.train.evaluation import Evaluation, evaluate
+from ml_images.train.losses import multilabel_bce
+
+
+class Brightness(nn.Module):
+    """Scores for two classes: bright, dark. Remembers whether it was in training mode."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.was_training = self.training
+        bright = images.mean(dim=(1, 2, 3))
+        return torch.stack([bright, -bright], dim=1)
+
+
+def batch(values: list[int], targets: list[list[float]]) -> Batch:
+    images = torch.tensor(values, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 3, 4, 4)
+    return Batch([str(value) for value in values], images, torch.tensor(targets))
+
+
+def scored(model: nn.Module, batches: list[Batch]) -> Evaluation:
+    return evaluate(model, batches, 2, multilabel_bce, LocalComm(), torch.device("cpu"))
+
+
+def test_batches_of_any_length_are_one_ranking() -> None:
+    values, targets = [250, 10, 200, 30, 120], [[1.0, 0.0], [0.0, 1.0], [1.0, UNKNOWN], [0.0, 1.0], [0.0, 0.0]]
+    one = scored(Brightness(), [batch(values, targets)])
+    many = scored(Brightness(), [batch(values[:3], targets[:3]), batch(values[3:], targets[3:])])
+    assert one.mean_average_precision == many.mean_average_precision == 1.0
+    assert one.loss == pytest.approx(many.loss)
+    assert (one.rows, one.classes_scored, one.classes_without_positives) == (5, 2, 0)
+    assert one.prior == pytest.approx((2 / 5 + 2 / 4) / 2)
+
+
+def test_the_model_is_evaluated_in_evaluation_mode_and_given_back_in_training_mode() -> None:
+    model = Brightness().train()
+    scored(model, [batch([1], [[1.0, 0.0]])])
+    assert model.was_training is False
+    assert model.training
+
+
+def test_classes_without_a_positive_are_counted() -> None:
+    result = scored(Brightness(), [batch([1, 9], [[0.0, 1.0], [0.0, 0.0]])])
+    assert (result.classes_scored, result.classes_without_positives) == (1, 1)
+    assert "1 classes without a positive" in str(result)
+
+
+def test_no_rows_at_all_give_no_number() -> None:
+    result = scored(Brightness(), [])
+    assert math.isnan(result.mean_average_precision)
+    assert (result.rows, result.loss) == (0, 0.0)

@@ -1,0 +1,178 @@
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ml_images.train import checkpoint
+from ml_images.train.checkpoint import Checkpoint, Position
+from ml_images.train.comm import LocalComm
+from ml_images.train.data import Batch
+from ml_images.train.evaluation import Evaluation
+from ml_images.train.loop import Diverged, LoopConfig, Task, fit
+from ml_images.train.losses import multilabel_bce
+from ml_images.train.model import ModelConfig, OptimConfig, build_model, build_optimizer
+
+STEPS = 4  # an epoch
+NEVER: Callable[[], bool] = lambda: False  # noqa: E731
+
+
+@dataclass
+class Diary:
+    """A journal that keeps everything."""
+
+    task: Task
+    steps: list[tuple[int, int, float, float]] = field(default_factory=list)
+    epochs: list[tuple[dict[str, Any], Evaluation | None]] = field(default_factory=list)
+    saved: dict[int, Checkpoint] = field(default_factory=dict)
+
+    def step(self, step: int, epoch: int, loss: float, lr: float) -> None:
+        self.steps.append((step, epoch, loss, lr))
+
+    def epoch(self, record: dict[str, Any], evaluation: Evaluation | None) -> None:
+        self.epochs.append((record, evaluation))
+
+    def save(self, position: Position, score: float | None) -> None:
+        state = checkpoint.capture(position, score, {}, self.task.model, self.task.optimizer)
+        copies = {name: tensor.clone() for name, tensor in state.tensors.items()}
+        self.saved[position.step] = Checkpoint(position, score, {}, copies)
+
+
+def batches(epoch: int, skip: int) -> Iterable[Batch]:
+    """More than an epoch asks for, different in every epoch."""
+    for index in range(skip, STEPS + 2):
+        generator = torch.Generator().manual_seed(100 * epoch + index)
+        images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8, generator=generator)
+        targets = (images.float().mean(dim=(2, 3)) > 127.5).float()
+        yield Batch([f"{epoch}-{index}-{row}" for row in range(4)], images, targets)
+
+
+def make_task(
+    loss: Callable[[Tensor, Tensor], Tensor] = multilabel_bce,
+    feed: Callable[[int, int], Iterable[Batch]] = batches,
+    lr: float = 0.01,
+) -> Task:
+    torch.manual_seed(0)
+    model = build_model(ModelConfig("tiny_cnn"), 3)
+    optimizer = build_optimizer(OptimConfig(), model)
+    return Task(
+        model=model,
+        optimizer=optimizer,
+        loss=loss,
+        batches=feed,
+        evaluate=lambda: Evaluation(8, 0.7, 0.6, 0.5, 3, 0),
+        lr_at=lambda step: lr / (step + 1),
+        device=torch.device("cpu"),
+    )
+
+
+def run(
+    task: Task, config: LoopConfig, start: Position | None = None, stop: Callable[[], bool] = NEVER
+) -> tuple[Diary, Position]:
+    diary = Diary(task)
+    return diary, fit(task, config, start or Position(0, 0, STEPS, 1), LocalComm(), diary, stop)
+
+
+def test_every_step_of_every_epoch_is_made_with_its_own_learning_rate() -> None:
+    diary, end = run(make_task(), LoopConfig(epochs=3))
+    assert [(step, epoch) for step, epoch, _, _ in diary.steps] == [(s + 1, s // STEPS) for s in range(12)]
+    assert [lr for *_, lr in diary.steps] == pytest.approx([0.01 / (s + 1) for s in range(12)])
+    assert end == Position(3, 0, STEPS, 1)
+    assert end.step == 12
+
+
+def test_one_step_is_plain_sgd() -> None:
+    batch = next(iter(batches(0, 0)))
+    by_hand = make_task().model
+    multilabel_bce(by_hand(normalised(batch.images)), batch.targets).backward()
+    expected = [p - 0.01 * (p.grad + (1e-4 * p if p.ndim > 1 else 0)) for p in by_hand.parameters()]  # type: ignore[operator]
+    task = make_task(feed=lambda epoch, skip: [batch])
+    run(task, LoopConfig(epochs=1), Position(0, 0, 1, 1))
+    assert all(torch.allclose(a, b, atol=1e-7) for a, b in zip(task.model.parameters(), expected, strict=True))
+
+
+def normalised(images: Tensor) -> Tensor:
+    mean = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
+    std = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+    return (images.float() / 255 - mean) / std
+
+
+@pytest.mark.parametrize("interrupted_at", [2, 4, 5, 7])
+def test_a_resumed_run_ends_bit_for_bit_like_one_run(interrupted_at: int) -> None:
+    config = LoopConfig(epochs=2, checkpoint_every_steps=1)
+    whole, _ = run(make_task(), config)
+    saved = whole.saved[interrupted_at]
+    task = make_task()
+    checkpoint.restore(saved, task.model, task.optimizer)
+    rest, end = run(task, config, saved.position)
+    assert end.step == 8
+    assert [step for step, *_ in rest.steps] == list(range(interrupted_at + 1, 9))
+    assert rest.steps == whole.steps[interrupted_at:]
+    assert all(torch.equal(rest.saved[8].tensors[name], tensor) for name, tensor in whole.saved[8].tensors.items())
+
+
+def test_a_finished_run_has_nothing_left_to_do() -> None:
+    diary, end = run(make_task(), LoopConfig(epochs=2), Position(2, 0, STEPS, 1))
+    assert diary.steps == []
+    assert end.step == 8
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_loss_that_is_no_number_stops_before_it_reaches_the_weights(bad: float) -> None:
+    calls = []
+
+    def loss(logits: Tensor, targets: Tensor) -> Tensor:
+        calls.append(1)
+        return multilabel_bce(logits, targets) * (bad if len(calls) == 6 else 1)
+
+    task = make_task(loss)
+    diary = Diary(task)
+    with pytest.raises(Diverged, match=r"loss is not finite at step 6 on rank 0"):
+        fit(task, LoopConfig(epochs=3), Position(0, 0, STEPS, 1), LocalComm(), diary, NEVER)
+    assert list(diary.saved) == [4]  # the last good one
+    assert all(torch.isfinite(parameter).all() for parameter in task.model.parameters())
+
+
+def test_weights_that_are_no_numbers_are_never_saved() -> None:
+    task = make_task()
+    stem = next(module for module in task.model.modules() if isinstance(module, nn.BatchNorm2d))
+    assert stem.running_var is not None
+    stem.running_var.fill_(math.nan)  # unseen by the training loss, ruins the evaluation
+    diary = Diary(task)
+    with pytest.raises(Diverged, match=r"weights are not finite after step 4"):
+        fit(task, LoopConfig(epochs=1), Position(0, 0, STEPS, 1), LocalComm(), diary, NEVER)
+    assert diary.saved == {}
+
+
+def test_a_request_to_stop_saves_the_step_and_ends() -> None:
+    wishes = iter([False, False, True])
+    diary, end = run(make_task(), LoopConfig(epochs=3), stop=lambda: next(wishes))
+    assert (end.epoch, end.step_in_epoch) == (0, 3)
+    assert list(diary.saved) == [3]
+
+
+def test_evaluations_and_checkpoints_come_when_due() -> None:
+    diary, _ = run(make_task(), LoopConfig(epochs=5, eval_every_epochs=2, checkpoint_every_steps=3))
+    assert [record["epoch"] for record, evaluation in diary.epochs if evaluation] == [2, 4, 5]
+    assert list(diary.saved) == [3, 4, 6, 8, 9, 12, 15, 16, 18, 20]
+    assert [diary.saved[step].score for step in (4, 8, 20)] == [None, 0.6, 0.6]
+
+
+def test_batches_that_run_out_are_an_error() -> None:
+    with pytest.raises(RuntimeError, match=r"rank 0 ran out of batches at step 2"):
+        run(make_task(feed=lambda epoch, skip: list(batches(epoch, skip))[:2]), LoopConfig(epochs=1))
+
+
+def test_the_loss_goes_down_on_what_can_be_learnt() -> None:
+    same = list(batches(0, 0))[:STEPS]
+    diary, _ = run(make_task(feed=lambda epoch, skip: same, lr=1.0), LoopConfig(epochs=8))
+    assert diary.epochs[-1][0]["loss"] < 0.5 * diary.epochs[0][0]["loss"]
+
+
+@pytest.mark.parametrize("option", ["epochs", "eval_every_epochs", "checkpoint_every_steps"])
+def test_impossible_options_are_named(option: str) -> None:
+    with pytest.raises(ValueError, match=rf"{option} must be >= .*, got -1"):
+        LoopConfig(**{option: -1})

@@ -1,0 +1,66 @@
+"""Train a network on a data set of jobs/materialize.py, in one process or in many.
+
+    horovodrun -np 32 python train.py conf/train/pretrain.yaml data.path=DATASET output=RUN
+    python train.py conf/smoke/train.yaml data.path=DATASET output=RUN
+
+Rerun the same command after any interruption: it goes on from the last checkpoint.
+"""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+
+from ml_images import config, entry
+from ml_images.errors import InputError
+from ml_images.train import job as steps
+from ml_images.train.comm import open_comm
+from ml_images.train.loop import Diverged, fit
+
+
+def main(argv: Sequence[str]) -> int:
+    try:
+        job = config.load(steps.TrainJob, argv, program="train.py", doc=__doc__)
+    except InputError:
+        if os.environ.get("HOROVOD_RANK", "0") != "0":
+            steps.leave_to_rank_0()
+        raise
+    resolved = config.to_dict(job)
+    comm = open_comm(horovod="HOROVOD_RANK" in os.environ)
+    inputs = steps.read_inputs(job, comm)
+    model, optimizer, device = steps.build(job, inputs.train.num_classes, comm)
+    start = steps.open_run(job, resolved, inputs.plan, model, optimizer, comm)
+    task = steps.make_task(job, inputs, model, optimizer, device, comm)
+    journal = steps.open_journal(job, resolved, task, inputs, start, comm)
+    stop = stop_on_signals()
+    try:
+        end = fit(task, job, start, comm, journal, stop.is_set)
+    except Diverged as error:
+        if comm.rank == 0:
+            print(f"train.py: {error}", file=sys.stderr)
+        return entry.FAILED
+    if end.epoch < job.epochs:
+        if comm.rank == 0:
+            print(f"train.py: stopped after step {end.step}; the same command goes on from there", file=sys.stderr)
+        return entry.INTERRUPTED
+    steps.write_report(job, resolved, inputs, end, comm)
+    comm.close()
+    return entry.DONE
+
+
+def stop_on_signals() -> threading.Event:
+    """Set by the first SIGTERM or Ctrl-C: the run saves its step and ends. A second one ends the process at once."""
+    event = threading.Event()
+
+    def ask(number: int, _frame: object) -> None:
+        event.set()
+        signal.signal(number, signal.SIG_DFL)
+
+    signal.signal(signal.SIGTERM, ask)
+    signal.signal(signal.SIGINT, ask)
+    return event
+
+
+if __name__ == "__main__":
+    entry.run(main)
