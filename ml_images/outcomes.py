@@ -9,7 +9,7 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Outcome:
     name: str
-    retryable: bool  # would the same request, made later, have a fair chance?
+    retryable: bool  # could the next run, later or with other options, have a fair chance?
     meaning: str
 
 

@@ -69,4 +69,6 @@ if ! compgen -G "$folder/*.whl" > /dev/null; then
     mkdir -p "$cache"
     mv "$work/wheel" "$folder"
 fi
-"$venv/bin/python" -m pip -qq --disable-pip-version-check install --force-reinstall --no-deps "$folder"/*.whl
+pip=("$venv/bin/python" -m pip -qq --disable-pip-version-check install)
+"${pip[@]}" --force-reinstall --no-deps "$folder"/*.whl # also where the same version was there, built for another torch
+"${pip[@]}" --constraint "$here/../constraints.txt" "horovod==$version" # what it depends on

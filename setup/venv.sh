@@ -37,7 +37,7 @@ $pip install --upgrade 'pip==26.1'
 $pip install --constraint constraints.txt setuptools wheel
 $pip install --constraint constraints.txt --no-build-isolation --editable '.[spark,train,dev]'
 setup/horovod.sh "$venv"
-$pip check
+"$venv/bin/python" -m pip --disable-pip-version-check check > "$venv/check.log" || fail "$(cat "$venv/check.log")"
 setup/java.sh "$venv"
 echo "$wanted" > "$venv/.ready"
 say "ready; 'source $venv/bin/activate' to use it"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import shutil
 import signal
 import subprocess
@@ -15,7 +16,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "train"))
 
-from builders import write_dataset  # noqa: E402
+from dataset_builder import write_dataset  # noqa: E402
+
+from ml_images import entry  # noqa: E402
 
 TINY = ["model.name=tiny_cnn", "data.image_size=32", "data.batch_size=12", "schedule.warmup_epochs=0.5", "optim.lr=0.5"]
 HOROVODRUN = Path(sys.executable).parent / "horovodrun"
@@ -86,16 +89,23 @@ def test_one_process_trains_reports_and_has_nothing_left_to_do(dataset: Path, tm
     ],
 )
 def test_wrong_input_ends_with_one_line_and_code_2(
-    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], line: str
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    dataset: Path,
+    tmp_path: Path,
+    words: list[str],
+    line: str,
 ) -> None:
     (tmp_path / "README-like").touch()
+    monkeypatch.chdir(tmp_path)
+    main = runpy.run_path(str(ROOT / "train.py"))["main"]
     words = [f"data.path={dataset}", f"output={tmp_path / 'run'}", *TINY, *words]
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "train.py"), *words], cwd=tmp_path, text=True, capture_output=True, check=False
-    )
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1, done.stderr
-    assert done.stderr.startswith(line)
+    with pytest.raises(SystemExit) as ended:
+        entry.run(main, words, "train.py")
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1, said
+    assert said.startswith(line)
 
 
 def test_a_loss_that_explodes_ends_with_code_1_and_the_step(dataset: Path, tmp_path: Path) -> None:

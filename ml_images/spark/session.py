@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from pyspark import SparkConf
+from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
 
@@ -18,11 +18,10 @@ def opened(app: str, options: Mapping[str, str]) -> Iterator[SparkSession]:
         return
     # Without it workers run whatever `python3` is first on PATH, which often lacks pyarrow.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    conf = SparkConf().setAppName(f"ml-images {app}")
-    if conf.get("spark.master", "local[*]").startswith(
-        "local"
-    ):  # pyspark's default is 0.0.0.0 for the UI and the host's name
-        conf.setIfMissing("spark.master", "local[*]")
+    # A SparkConf made before the JVM is there knows nothing of spark-submit's --master and of spark-defaults.conf.
+    SparkContext._ensure_initialized(conf=SparkConf(loadDefaults=False).setAll(list(options.items())))
+    conf = SparkConf().setAppName(f"ml-images {app}").setAll(list(options.items()))
+    if conf.get("spark.master", "local[*]").startswith("local"):  # Spark's own defaults listen on all addresses
         conf.setIfMissing("spark.driver.host", "127.0.0.1")
         conf.setIfMissing("spark.driver.bindAddress", "127.0.0.1")
         conf.setIfMissing("spark.sql.shuffle.partitions", "16")  # 200 tasks of 10 ms each are most of a small job
@@ -31,8 +30,6 @@ def opened(app: str, options: Mapping[str, str]) -> Iterator[SparkSession]:
     conf.setIfMissing("spark.ui.showConsoleProgress", "false")  # we draw our own line
     conf.setIfMissing("spark.log.level", "ERROR")  # what matters comes back as an exception
     conf.setIfMissing("spark.sql.session.timeZone", "UTC")
-    for key, value in options.items():
-        conf.set(key, value)
     spark = SparkSession.builder.config(conf=conf).getOrCreate()
     try:
         yield spark

@@ -115,8 +115,8 @@ def continue_from(start: Checkpoint, plan: EpochPlan, job: TrainJob) -> Position
     if was.step_in_epoch and not same:
         raise InputError(
             f"the checkpoint is in the middle of an epoch of {was.steps_per_epoch} steps on {was.ranks} ranks, this "
-            f"run has {plan.steps} steps on {plan.size}: go on with the same data, ranks and data.batch_size, or from a "
-            "checkpoint at the end of an epoch"
+            f"run has {plan.steps} steps on {plan.size}: go on with the same data, ranks and data.batch_size, or from "
+            "a checkpoint at the end of an epoch"
         )
     if was.epoch > job.epochs:
         raise InputError(f"the checkpoint has {was.epoch} epochs behind it, epochs={job.epochs} asks for fewer")

@@ -52,7 +52,7 @@ def average_precision(scores: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, 
     if rows == 0:
         zero = torch.zeros(classes, dtype=torch.float64)
         return torch.full_like(zero, torch.nan), zero, zero
-    ranked, order = torch.where(known, scores, -torch.inf).sort(dim=0, descending=True)
+    ranked, order = scores.sort(dim=0, descending=True)  # unknown rows stay in, with weight 0
     hits = positive.gather(0, order).double()
     found = hits.cumsum(0)
     seen = known.gather(0, order).double().cumsum(0)

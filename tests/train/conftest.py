@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent))  # builders.py; tests are no packages
+sys.path.insert(0, str(Path(__file__).parent))  # dataset_builder.py; tests are no packages
 
-from builders import write_dataset
+from dataset_builder import write_dataset
 
 torch.set_num_threads(1)  # the networks are tiny: threads would only wait for each other
 

@@ -61,6 +61,17 @@ def test_the_last_ones_and_the_best_are_kept(tmp_path: Path) -> None:
     assert checkpoint.load(tmp_path / "best.safetensors").position.step == 2
 
 
+def test_the_best_is_copied_where_the_file_system_has_no_hard_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Path, target: Path) -> None:
+        raise OSError("Operation not supported")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    path = checkpoint.save(tmp_path, state(1, 0.2), keep=2)
+    assert (tmp_path / "best.safetensors").read_bytes() == path.read_bytes()
+
+
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "foreign"])
 def test_a_damaged_checkpoint_is_skipped_for_the_one_before(
     tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture

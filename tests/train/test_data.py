@@ -8,7 +8,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 import torch
-from builders import write_metadata
+from dataset_builder import write_metadata
 
 from ml_images import schemas
 from ml_images.errors import InputError
@@ -51,6 +51,12 @@ def test_every_row_comes_once_an_epoch_but_for_the_declared_remainder(make_datas
     assert {len(batch.keys) for batches in ranks for batch in batches} == {data.batch_size}
     keys = [key for batches in ranks for key in keys_of(batches)]
     assert len(set(keys)) == len(keys) == split.rows - plan.remainder
+
+
+def test_an_incomplete_batch_never_comes(dataset: Path) -> None:
+    split, data = read_split(str(dataset), "train"), config(dataset, batch_size=7)
+    lengths = [len(batch.keys) for batch in training_batches(split, data, seed=0, epoch=0, rank=0, size=2)]
+    assert lengths == [7] * (96 // 7)
 
 
 def test_without_a_remainder_every_row_comes_once(dataset: Path) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from builders import write_metadata
+from dataset_builder import write_metadata
 from hypothesis import given
 from hypothesis import strategies as st
 

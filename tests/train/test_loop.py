@@ -176,3 +176,22 @@ def test_the_loss_goes_down_on_what_can_be_learnt() -> None:
 def test_impossible_options_are_named(option: str) -> None:
     with pytest.raises(ValueError, match=rf"{option} must be >= .*, got -1"):
         LoopConfig(**{option: -1})
+
+
+class SickPartner(LocalComm):
+    """Rank 0 of two; the loss of the other one is never a number."""
+
+    size = 2
+
+    def sum(self, values: Tensor, name: str) -> Tensor:
+        partner = torch.zeros_like(values)
+        partner[-1] = 1.0 if name == "step" else 0.0
+        return values + partner
+
+
+def test_a_bad_loss_on_another_rank_stops_this_one_before_its_weights_change() -> None:
+    task = make_task()
+    before = [parameter.clone() for parameter in task.model.parameters()]
+    with pytest.raises(Diverged, match=r"loss is not finite at step 1 on rank 1:"):
+        fit(task, LoopConfig(epochs=1), Position(0, 0, STEPS, 2), SickPartner(), Diary(task), NEVER)
+    assert all(torch.equal(a, b) for a, b in zip(task.model.parameters(), before, strict=True))

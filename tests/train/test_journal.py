@@ -1,0 +1,49 @@
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from ml_images.train import checkpoint
+from ml_images.train.checkpoint import Position
+from ml_images.train.evaluation import Evaluation
+from ml_images.train.journal import RunJournal
+from ml_images.train.model import ModelConfig, OptimConfig, build_model, build_optimizer
+from ml_images.train.progress import Progress
+from ml_images.train.run_folder import RunFolder
+
+
+class Scalars:
+    def __init__(self) -> None:
+        self.written: list[tuple[str, float, int]] = []
+
+    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None:
+        self.written.append((tag, scalar_value, global_step))
+
+
+def test_an_epoch_is_told_drawn_and_kept(tmp_path: Path) -> None:
+    folder, scalars, out = RunFolder(str(tmp_path / "run")), Scalars(), io.StringIO()
+    folder.claim({})
+    model = build_model(ModelConfig("tiny_cnn"), 2)
+    optimizer = build_optimizer(OptimConfig(), model)
+    journal = RunJournal(
+        folder, Progress(out, 2, 64), scalars, model, optimizer, {"seed": 3}, images_per_step=64, keep=2
+    )
+    journal.step(1, 0, 0.9, 0.01)
+    journal.epoch(
+        {"epoch": 1, "step": 2, "loss": 0.8, "elapsed_s": 4.0, "steps": 2}, Evaluation(10, 0.7, 0.6, 0.2, 2, 0)
+    )
+    journal.save(Position(1, 0, 2, 1), 0.6)
+
+    assert ("train/loss", 0.9, 1) in scalars.written
+    assert ("train/lr", 0.01, 1) in scalars.written
+    assert ("validation/mean_average_precision", 0.6, 2) in scalars.written
+    record = json.loads(folder.history.read_text())
+    assert record["images_per_s"] == pytest.approx(32.0)
+    assert record["validation"]["prior"] == 0.2
+    assert (
+        "epoch 1: training loss 0.8000, 32.0 images/s; validation mAP 0.6000 (random scores 0.2000)" in out.getvalue()
+    )
+    kept = checkpoint.latest(folder.checkpoints)
+    assert kept is not None
+    assert (kept.score, kept.config) == (0.6, {"seed": 3})
