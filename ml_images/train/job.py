@@ -17,6 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from ml_images.errors import InputError
 from ml_images.options import option
+from ml_images.provenance import provenance
 from ml_images.train import checkpoint
 from ml_images.train.checkpoint import Checkpoint, Position
 from ml_images.train.comm import Comm
@@ -28,7 +29,7 @@ from ml_images.train.loop import Journal, LoopConfig, SilentJournal, Task
 from ml_images.train.losses import multilabel_bce
 from ml_images.train.model import ModelConfig, OptimConfig, build_model, build_optimizer
 from ml_images.train.progress import Progress
-from ml_images.train.run_folder import RunFolder, git_commit, versions, write_json
+from ml_images.train.run_folder import RunFolder, write_json
 from ml_images.train.schedule import ScheduleConfig, lr_schedule, peak_lr
 
 LET_RANK_0_SPEAK_S = 5.0
@@ -188,8 +189,7 @@ def write_report(job: TrainJob, config: dict[str, Any], inputs: Inputs, end: Pos
         "validation": evaluated[-1]["validation"] if evaluated else None,
         "history": history,
         "config": config,
-        "versions": versions(),
-        "commit": git_commit(Path(__file__).parent),
+        **provenance(),
     }
     write_json(folder.report, report)
     print(f"trained {end.step} steps in {end.epoch} epochs; report: {folder.report}", flush=True)

@@ -5,9 +5,6 @@ run.json  checkpoints/step-*.safetensors  checkpoints/best.safetensors  history.
 
 import json
 import os
-import platform
-import subprocess
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -91,22 +88,3 @@ def replace_text(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     beside.replace(path)
-
-
-def versions() -> dict[str, str]:
-    """Python and the packages that decide what a run computes."""
-    names = ("ml-images", "torch", "torchvision", "horovod", "petastorm", "pyarrow", "numpy", "pillow")
-    installed = {name: next(iter(metadata.distributions(name=name)), None) for name in names}
-    found = {name: package.version for name, package in installed.items() if package is not None}  # not all are needed
-    return {"python": platform.python_version(), **found}
-
-
-def git_commit(folder: Path) -> str | None:
-    """The commit that is checked out in `folder`; None outside of git or without git."""
-    try:
-        answer = subprocess.run(
-            ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, check=False, timeout=10
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return answer.stdout.strip() or None

@@ -42,7 +42,7 @@ def test_the_plan_says_what_it_leaves_over() -> None:
 
 
 def test_fewer_row_groups_than_ranks_are_refused_with_both_numbers_and_the_way_out() -> None:
-    with pytest.raises(InputError, match=r"3 row groups for 8 ranks .* jobs/materialize.py ranks=8"):
+    with pytest.raises(InputError, match=r"3 row groups for 8 ranks .* jobs/materialize.py layout.ranks=8"):
         plan_epoch(Split("somewhere", 1, (24, 24, 25)), 2, 8)
 
 

@@ -1,6 +1,4 @@
 import json
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,7 +7,7 @@ from ml_images.errors import InputError
 from ml_images.train import checkpoint
 from ml_images.train.checkpoint import Position
 from ml_images.train.model import ModelConfig, OptimConfig, build_model, build_optimizer
-from ml_images.train.run_folder import RunFolder, git_commit, versions, write_json
+from ml_images.train.run_folder import RunFolder, write_json
 
 
 def with_checkpoints(path: Path, *steps: int) -> RunFolder:
@@ -79,17 +77,3 @@ def test_a_json_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
         write_json(path, {"a": object()})
     assert json.loads(path.read_text()) == {"a": 1}
     assert [file.name for file in tmp_path.iterdir()] == ["report.json"]
-
-
-def test_versions_name_what_computes() -> None:
-    assert {"python", "torch", "torchvision", "petastorm", "numpy"} <= versions().keys()
-
-
-@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
-def test_the_commit_is_the_one_that_is_checked_out(tmp_path: Path) -> None:
-    assert git_commit(tmp_path) is None
-    identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
-    for command in (["init", "-q"], [*identity, "commit", "-q", "--allow-empty", "-m", "x"]):
-        subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
-    head = subprocess.run(["git", "-C", str(tmp_path), "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
-    assert git_commit(tmp_path) == head.stdout.strip()
