@@ -1,6 +1,7 @@
 """What every entry point does around its main: logging, exit codes, one line for a user's mistake.
 
-Exit codes: 0 done; 1 failed; 2 the input is wrong; 3 done, but more was lost than max_loss allows; 130 interrupted.
+Exit codes: 0 done; 1 failed; 2 the input is wrong, or the output cannot be written where it was asked for (no space,
+read-only); 3 done, but more was lost than max_loss allows; 130 interrupted.
 """
 
 import logging
@@ -19,16 +20,13 @@ def run(
 ) -> NoReturn:
     """Call `main` with the command line and leave the process with its exit code."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
-    logging.getLogger("py4j").setLevel(logging.WARNING)  # one INFO line for each connection that closes
+    logging.getLogger("py4j").setLevel(logging.CRITICAL)  # what goes wrong there comes as an exception, too
     name = program or Path(sys.argv[0]).name
     try:
         code = main(sys.argv[1:] if argv is None else argv)
-    except InputError as error:
+    except (InputError, StorageError) as error:
         print(f"{name}: {error}", file=sys.stderr)
         code = WRONG_INPUT
-    except StorageError as error:
-        print(f"{name}: {error}", file=sys.stderr)
-        code = FAILED
     except KeyboardInterrupt:
         print(f"\n{name}: interrupted; the same command goes on from here", file=sys.stderr)
         code = INTERRUPTED

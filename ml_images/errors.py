@@ -6,4 +6,4 @@ class InputError(ValueError):
 
 
 class StorageError(OSError):
-    """The disk or store refused a write (full, read-only, gone): exit code 1. Nothing half-written counts as done."""
+    """The place of the output refused a write (full, read-only): exit code 2. Nothing half-written counts as done."""

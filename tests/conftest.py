@@ -92,7 +92,6 @@ def download_argv(annotate: Path, output: Path, url: str) -> list[str]:
 def chain(spark: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
     """annotate, download and materialize over a small sample world, whose server stays up."""
     from ml_images.jobs import annotate, download, materialize
-
     from ml_images.sample.server import serve
     from ml_images.sample.world import write
 

@@ -8,7 +8,7 @@ from ml_images.errors import InputError, StorageError
     ("error", "code", "text"),
     [
         (InputError("lists 'x' does not exist"), 2, "job.py: lists 'x' does not exist\n"),
-        (StorageError("no space left"), 1, "job.py: no space left\n"),
+        (StorageError("no space left"), 2, "job.py: no space left\n"),
         (KeyboardInterrupt(), 130, "\njob.py: interrupted; the same command goes on from here\n"),
     ],
 )

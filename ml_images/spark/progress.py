@@ -2,8 +2,11 @@
 
 import sys
 import threading
+from contextlib import suppress
 from types import TracebackType
+from typing import Any
 
+from py4j.protocol import Py4JError
 from pyspark import SparkContext
 from tqdm import tqdm
 
@@ -26,19 +29,21 @@ class TaskProgress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(error, KeyboardInterrupt):
-            self._context.cancelJobGroup(self._title)
         self._stop.set()
         self._thread.join()
 
     def _watch(self) -> None:
-        tracker = self._context.statusTracker()
         with tqdm(desc=self._title, unit="task", file=sys.stderr, disable=None, leave=False) as bar:
-            while not self._stop.wait(POLL_S):
-                jobs = [tracker.getJobInfo(job) for job in tracker.getJobIdsForGroup(self._title)]
-                stages = [tracker.getStageInfo(stage) for job in jobs if job is not None for stage in job.stageIds]
-                known = [stage for stage in stages if stage is not None]
-                bar.total = sum(stage.numTasks for stage in known)
-                bar.n = sum(stage.numCompletedTasks for stage in known)
-                bar.set_postfix(active=sum(stage.numActiveTasks for stage in known), refresh=False)
-                bar.refresh()
+            with suppress(Py4JError):  # the JVM is gone; the thread that works will tell why
+                while not self._stop.wait(POLL_S):
+                    self._show(bar)
+
+    def _show(self, bar: Any) -> None:
+        tracker = self._context.statusTracker()
+        jobs = [tracker.getJobInfo(job) for job in tracker.getJobIdsForGroup(self._title)]
+        stages = [tracker.getStageInfo(stage) for job in jobs if job is not None for stage in job.stageIds]
+        known = [stage for stage in stages if stage is not None]
+        bar.total = sum(stage.numTasks for stage in known)
+        bar.n = sum(stage.numCompletedTasks for stage in known)
+        bar.set_postfix(active=sum(stage.numActiveTasks for stage in known), refresh=False)
+        bar.refresh()

@@ -1,7 +1,9 @@
 """Opens the Spark session of a job: on loopback alone when it is local, with the workers on the driver's own Python."""
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -27,11 +29,24 @@ def opened(app: str, options: Mapping[str, str]) -> Iterator[SparkSession]:
         conf.setIfMissing("spark.sql.shuffle.partitions", "16")  # 200 tasks of 10 ms each are most of a small job
         if "SPARK_LOCAL_IP" not in os.environ:
             conf.setIfMissing("spark.ui.enabled", "false")
-    conf.setIfMissing("spark.ui.showConsoleProgress", "false")  # we draw our own line
+    if "spark.ui.showConsoleProgress" not in options:
+        conf.set("spark.ui.showConsoleProgress", "false")  # we draw our own line
     conf.setIfMissing("spark.log.level", "ERROR")  # what matters comes back as an exception
     conf.setIfMissing("spark.sql.session.timeZone", "UTC")
     spark = SparkSession.builder.config(conf=conf).getOrCreate()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, _leave)
     try:
         yield spark
     finally:
         spark.stop()
+
+
+def _leave(number: int, frame: object) -> None:
+    """End at once on Ctrl-C, as a kill would, which every table survives.
+
+    The JVM may have got the signal, too, and a KeyboardInterrupt in the middle of a call to it ends in pages of
+    tracebacks. It ends when this process does, and gives executors back.
+    """
+    print("\ninterrupted; the same command goes on from here", file=sys.stderr, flush=True)
+    os._exit(128 + number)

@@ -63,8 +63,8 @@ def plan_epoch(split: Split, batch_size: int, size: int) -> EpochPlan:
     """
     if len(split.row_groups) < size:
         raise InputError(
-            f"{split.folder} has {len(split.row_groups)} row groups for {size} ranks and each rank needs one: "
-            f"write it again with jobs/materialize.py layout.ranks={size}, or start at most {len(split.row_groups)} ranks"
+            f"{split.folder} has {len(split.row_groups)} row groups for {size} ranks and each rank needs one: write it"
+            f" again with jobs/materialize.py layout.ranks={size}, or start at most {len(split.row_groups)} ranks"
         )
     smallest = min(sum(split.row_groups[shard::size]) for shard in range(size))
     if smallest < batch_size:

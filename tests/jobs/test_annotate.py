@@ -1,13 +1,15 @@
 import json
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from ml_images.jobs import annotate
 
 from ml_images import schemas
 from ml_images.errors import InputError
+from ml_images.jobs import annotate
 from ml_images.spark import annotate as stage
 
 VOCABULARY = "n00000001\t-1\tthing\nn00000002\t0\tdog\nn00000003\t1\thusky\n"
@@ -127,6 +129,31 @@ def test_an_output_that_is_not_ours_stays_untouched(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="was not written by ml-images"):
         annotate.main([f"lists={tmp_path}/a.txt", f"vocabulary={tmp_path}/vocabulary.txt", f"output={tmp_path}/out"])
     assert (tmp_path / "out" / "report.json").read_text() == "mine"
+
+
+def test_a_full_disk_is_one_line_and_nothing_is_taken_for_done(tmp_path: Path, commands: dict[str, str]) -> None:
+    """A file system of 128 KiB, in a mount namespace of the test's own."""
+    (tmp_path / "vocabulary.txt").write_text(VOCABULARY)
+    lines = (f"{os.urandom(16).hex()}\t2:0.{i:05}\n" for i in range(20_000))  # random keys do not compress
+    (tmp_path / "a.txt").write_text("".join(lines))
+    (tmp_path / "small").mkdir()
+    job = ["ml-images", "annotate", f"lists={tmp_path}/a.txt", f"vocabulary={tmp_path}/vocabulary.txt"]
+    words = " ".join([*job, f"output={tmp_path}/small/out"])
+    script = f"mount -t tmpfs -o size=128k none {tmp_path}/small && {words}; code=$?; find {tmp_path}/small; exit $code"
+    answer = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--mount", "bash", "-c", script],
+        env=commands,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 2, answer.stderr
+    told = [line for line in answer.stderr.splitlines() if line.startswith("ml-images: ")]
+    assert len(told) == 1
+    assert "no space left on the device" in told[0]
+    assert "Traceback" not in answer.stderr
+    assert "_SUCCESS" not in answer.stdout
+    assert not [line for line in answer.stdout.splitlines() if line.endswith(".parquet")]
 
 
 @pytest.mark.real_data

@@ -5,9 +5,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from ml_images.jobs import describe
 
 from ml_images.errors import InputError
+from ml_images.jobs import describe
 
 
 def test_the_report_adds_up_and_agrees_with_the_tables(chain: Any, spark: object, tmp_path: Path) -> None:

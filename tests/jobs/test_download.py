@@ -1,7 +1,11 @@
 import hashlib
 import io
 import json
+import os
 import shutil
+import signal
+import subprocess
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,15 +14,17 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from ml_images.jobs import download
 from PIL import Image
 
-from ml_images import outcomes, schemas
+from ml_images import entry, outcomes, schemas
 from ml_images.errors import InputError
 from ml_images.images.config import ImageConfig
 from ml_images.images.resize import shrink
+from ml_images.jobs import download
 from ml_images.sample.server import Server, serve
 from ml_images.storage import tables
+
+ROOT = Path(__file__).parents[2]
 
 
 def images_of(folder: Path) -> list[dict[str, Any]]:
@@ -122,6 +128,40 @@ def test_what_an_interrupted_run_fetched_is_kept_and_not_fetched_again(pictures:
     assert download.main(argv) == 0
     assert Counter(row["key"] for row in images_of(tmp_path / "out")) == Counter(keys)
     assert {path.removeprefix("/") for path, count in fetched(server).items() if count == 2} == lost
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_ctrl_c_and_kill_lose_nothing_that_was_written(
+    number: signal.Signals, pictures: Any, tmp_path: Path, commands: dict[str, str]
+) -> None:
+    """The whole process group gets the signal in the middle of the run; the same command then finishes the table."""
+    server, argv, keys = pictures
+    keys = [*keys, "-/fault/silent/im_0.png"]  # holds its chunk for 3 s
+    rows = [{"key": key, "source": "x", "classes": [0], "confidences": [1.0], "origins": [0]} for key in keys]
+    tables.write_table(str(tmp_path / "labels"), "labels", pa.Table.from_pylist(rows, schema=schemas.LABELS))
+    argv = [*argv, "download.fetch.read_timeout_s=3"]
+    command = ["spark-submit", "--master", "local[1]", str(ROOT / "jobs" / "download.py"), *argv]
+    process = subprocess.Popen(
+        command, env=commands, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    staging = tmp_path / "out" / "images" / "_staging"
+    deadline = time.monotonic() + 60
+    while len(list(staging.glob("part-*.parquet"))) < 2:
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+        time.sleep(0.02)
+    os.killpg(process.pid, number)
+    _, told = process.communicate(timeout=30)
+    if number == signal.SIGINT:
+        assert process.returncode == entry.INTERRUPTED
+        assert "\ninterrupted; the same command goes on from here\n" in told
+        assert "Traceback" not in told
+    time.sleep(0.5)  # the workers end when they notice that the JVM is gone
+    kept = {key for part in staging.glob("part-*.parquet") for key in pq.read_table(part)["key"].to_pylist()}
+    assert len(kept) < len(keys)
+    assert download.main(argv) == 0
+    assert Counter(row["key"] for row in images_of(tmp_path / "out")) == Counter(keys)
+    final = kept - {"-/fault/silent/im_0.png"}  # a timeout deserves another try
+    assert {key: fetched(server)[f"/{key}"] for key in final} == dict.fromkeys(final, 1)
 
 
 def test_a_crash_between_publishing_steps_is_repaired_by_the_next_run(

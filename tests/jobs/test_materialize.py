@@ -8,10 +8,10 @@ from typing import Any
 import duckdb
 import pyarrow.parquet as pq
 import pytest
-from ml_images.jobs import materialize
 
 from ml_images import schemas
 from ml_images.errors import InputError
+from ml_images.jobs import materialize
 from ml_images.labels.splits import SplitConfig, assign_splits
 
 

@@ -1,0 +1,53 @@
+from itertools import groupby
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ml_images.errors import StorageError
+from ml_images.spark import work
+
+UNIT = pa.schema([pa.field("number", pa.int64()), pa.field("name", pa.string())])
+
+
+@given(runs=st.lists(st.tuples(st.integers(0, 3), st.integers(1, 4)), max_size=8), cut=st.integers(1, 5))
+def test_grouped_joins_what_batches_cut_and_loses_nothing(runs: list[tuple[int, int]], cut: int) -> None:
+    values = [value for value, length in runs for _ in range(length)]
+    table = pa.table({"unit": pa.array(values, pa.int64()), "row": list(range(len(values)))})
+    found = [(unit, rows["row"].to_pylist()) for unit, rows in work.grouped(table.to_batches(cut), "unit")]
+    rows = iter(range(len(values)))
+    assert found == [(unit, [next(rows) for _ in same]) for unit, same in groupby(values)]
+
+
+def test_every_unit_is_done_once_and_its_row_comes_home(spark: Any) -> None:
+    rows = [{"number": number, "name": f"unit {number}"} for number in range(7)]
+
+    def double(batches: Any) -> Any:
+        for batch in batches:
+            for row in batch.to_pylist():
+                yield pa.RecordBatch.from_pylist([{**row, "number": row["number"] * 2}], schema=UNIT)
+
+    found = work.run(work.units(spark, rows, UNIT), double, UNIT, "test")
+    assert sorted(row["number"] for row in found) == [0, 2, 4, 6, 8, 10, 12]
+    assert {row["name"] for row in found} == {row["name"] for row in rows}
+
+
+def test_a_full_disk_on_a_worker_is_a_storage_error_of_one_line(spark: Any) -> None:
+    def fail(batches: Any) -> Any:
+        raise StorageError("cannot write 'x': no space left on the device")
+        yield
+
+    with pytest.raises(StorageError, match=r"^cannot write 'x': no space left on the device$"):
+        work.run(work.units(spark, [{"number": 1, "name": "a"}], UNIT), fail, UNIT, "test")
+
+
+def test_an_unexpected_error_of_a_worker_keeps_its_story(spark: Any) -> None:
+    def fail(batches: Any) -> Any:
+        raise ZeroDivisionError("told by the worker")
+        yield
+
+    with pytest.raises(Exception, match="told by the worker") as caught:
+        work.run(work.units(spark, [{"number": 1, "name": "a"}], UNIT), fail, UNIT, "test")
+    assert not isinstance(caught.value, StorageError)
