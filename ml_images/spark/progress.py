@@ -33,10 +33,10 @@ class TaskProgress:
         self._thread.join()
 
     def _watch(self) -> None:
-        with tqdm(desc=self._title, unit="task", file=sys.stderr, disable=None, leave=False) as bar:
-            with suppress(Py4JError):  # the JVM is gone; the thread that works will tell why
-                while not self._stop.wait(POLL_S):
-                    self._show(bar)
+        bar = tqdm(desc=self._title, unit="task", file=sys.stderr, disable=None, leave=False)
+        with bar, suppress(Py4JError):  # the JVM is gone; the thread that works will tell why
+            while not self._stop.wait(POLL_S):
+                self._show(bar)
 
     def _show(self, bar: Any) -> None:
         tracker = self._context.statusTracker()

@@ -142,7 +142,7 @@ def test_ctrl_c_and_kill_lose_nothing_that_was_written(
     argv = [*argv, "download.fetch.read_timeout_s=3"]
     command = ["spark-submit", "--master", "local[1]", str(ROOT / "jobs" / "download.py"), *argv]
     process = subprocess.Popen(
-        command, env=commands, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command, env=commands, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
     staging = tmp_path / "out" / "images" / "_staging"
     deadline = time.monotonic() + 60
@@ -150,7 +150,7 @@ def test_ctrl_c_and_kill_lose_nothing_that_was_written(
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()
         time.sleep(0.02)
     os.killpg(process.pid, number)
-    _, told = process.communicate(timeout=30)
+    told, _ = process.communicate(timeout=30)
     if number == signal.SIGINT:
         assert process.returncode == entry.INTERRUPTED
         assert "\ninterrupted; the same command goes on from here\n" in told

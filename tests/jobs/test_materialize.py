@@ -96,6 +96,18 @@ def test_a_rerun_gives_the_same_bytes_and_drops_splits_that_are_gone(chain: Any,
     assert {path.relative_to(again): path.read_bytes() for path in again.rglob("*.parquet")} == files
 
 
+def test_ansi_mode_makes_no_difference(chain: Any, spark: Any, tmp_path: Path) -> None:
+    argv = [f"annotations={chain.annotate}", f"images={chain.download}/images", "layout.ranks=4", "splits.val=0.3"]
+    before = spark.conf.get("spark.sql.ansi.enabled")
+    assert before == "true"  # as in Spark 4; off in Spark 3.5
+    spark.conf.set("spark.sql.ansi.enabled", "false")
+    try:
+        assert materialize.main([*argv, f"output={tmp_path}/out"]) == 0
+    finally:
+        spark.conf.set("spark.sql.ansi.enabled", before)
+    assert pq.read_table(tmp_path / "out/dataset").equals(pq.read_table(dataset_of(chain)))
+
+
 def test_several_rows_of_one_key_become_one(chain: Any) -> None:
     keys = [row["key"] for row in pq.read_table(chain.annotate / "labels").to_pylist()]
     repeated = {key for key, count in Counter(keys).items() if count > 1}
