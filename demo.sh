@@ -7,8 +7,13 @@ source cluster/local.sh
 out=${1:-demo-out}
 spark=(spark-submit --master 'local[2]')
 
-# Every command is shown, then run; the JVM's one warning about a module of its own is left out.
-run() { echo; echo "\$ $*"; "$@" 2> >(grep --line-buffered -v 'Using incubator modules' >&2); }
+# Every command is shown, then run; left out are the JVM's warning about a module of its own, and horovodrun's mark in
+# front of what rank 0 says.
+run() {
+    echo
+    echo "\$ $*"
+    "$@" > >(sed -u 's/^\[0\]<stdout>://') 2> >(grep --line-buffered -v 'Using incubator modules' >&2)
+}
 
 if [[ -e $out && ! -e $out/world/README.txt ]]; then
     echo "demo: '$out' exists and is not an earlier demo; give another folder: ./demo.sh FOLDER" >&2

@@ -1,20 +1,23 @@
-"""One moving line for the Spark tasks that a block of code runs; works with Spark's own UI switched off."""
+"""How far the Spark tasks of a block of code are: a moving line on a terminal, a plain one now and then elsewhere."""
 
+import os
 import sys
 import threading
+import time
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from py4j.protocol import Py4JError
 from pyspark import SparkContext
 from tqdm import tqdm
 
 POLL_S = 0.5
+PLAIN_LINE_S = 10.0  # where lines pile up, in a log or a file
 
 
 class TaskProgress:
-    """Context manager: a bar over the tasks of all Spark jobs started inside, from the status tracker."""
+    """Context manager: shows the tasks of all Spark jobs started inside; works with Spark's own UI switched off."""
 
     def __init__(self, context: SparkContext, title: str) -> None:
         self._context, self._title = context, title
@@ -33,17 +36,48 @@ class TaskProgress:
         self._thread.join()
 
     def _watch(self) -> None:
-        bar = tqdm(desc=self._title, unit="task", file=sys.stderr, disable=None, leave=False)
-        with bar, suppress(Py4JError):  # the JVM is gone; the thread that works will tell why
-            while not self._stop.wait(POLL_S):
-                self._show(bar)
+        with suppress(Py4JError):  # the JVM is gone; the thread that works will tell why
+            if on_terminal():
+                self._move_a_bar()
+            else:
+                self._print_lines()
 
-    def _show(self, bar: Any) -> None:
+    def _move_a_bar(self) -> None:
+        with tqdm(desc=self._title, unit="task", file=sys.stderr, disable=False, leave=False) as bar:
+            while not self._stop.wait(POLL_S):
+                bar.n, bar.total, active = self._tasks()
+                bar.set_postfix(active=active, refresh=False)
+                bar.refresh()
+
+    def _print_lines(self) -> None:
+        started = time.monotonic()
+        while not self._stop.wait(PLAIN_LINE_S):
+            done, total, active = self._tasks()
+            seconds = time.monotonic() - started
+            print(
+                f"{self._title}: {done} of {total} tasks, {active} active, {seconds:.0f} s", file=sys.stderr, flush=True
+            )
+
+    def _tasks(self) -> tuple[int, int, int]:
+        """Completed, known and active tasks of our job group."""
         tracker = self._context.statusTracker()
         jobs = [tracker.getJobInfo(job) for job in tracker.getJobIdsForGroup(self._title)]
         stages = [tracker.getStageInfo(stage) for job in jobs if job is not None for stage in job.stageIds]
         known = [stage for stage in stages if stage is not None]
-        bar.total = sum(stage.numTasks for stage in known)
-        bar.n = sum(stage.numCompletedTasks for stage in known)
-        bar.set_postfix(active=sum(stage.numActiveTasks for stage in known), refresh=False)
-        bar.refresh()
+        return (
+            sum(stage.numCompletedTasks for stage in known),
+            sum(stage.numTasks for stage in known),
+            sum(stage.numActiveTasks for stage in known),
+        )
+
+
+def on_terminal() -> bool:
+    """Does a person watch stderr? Under spark-submit it is a pipe to the JVM, our parent, which passes it on."""
+    if sys.stderr.isatty():
+        return True
+    if "PYSPARK_GATEWAY_PORT" not in os.environ:
+        return False
+    try:
+        return str(Path(f"/proc/{os.getppid()}/fd/2").readlink()).startswith("/dev/pts/")
+    except OSError:  # no /proc (macOS), or not ours to look at
+        return False
