@@ -61,14 +61,17 @@ class TaskProgress:
     def _tasks(self) -> tuple[int, int, int]:
         """Completed, known and active tasks of our job group."""
         tracker = self._context.statusTracker()
-        jobs = [tracker.getJobInfo(job) for job in tracker.getJobIdsForGroup(self._title)]
-        stages = [tracker.getStageInfo(stage) for job in jobs if job is not None for stage in job.stageIds]
-        known = [stage for stage in stages if stage is not None]
-        return (
-            sum(stage.numCompletedTasks for stage in known),
-            sum(stage.numTasks for stage in known),
-            sum(stage.numActiveTasks for stage in known),
-        )
+        done = total = active = 0
+        for number in tracker.getJobIdsForGroup(self._title):
+            job = tracker.getJobInfo(number)
+            for stage in map(tracker.getStageInfo, job.stageIds if job is not None else ()):
+                if stage is None or job is None:
+                    continue
+                done += stage.numCompletedTasks
+                active += stage.numActiveTasks
+                # A finished job has stages that it skipped, since their shuffle was there already: nobody waits for them.
+                total += stage.numTasks if job.status == "RUNNING" else stage.numCompletedTasks
+        return done, total, active
 
 
 def on_terminal() -> bool:
