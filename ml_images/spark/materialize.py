@@ -132,9 +132,7 @@ def finish_dataset(
     tables.begin_publishing(location)
     tables.clear(location)  # also what belongs to a split that an earlier run had and this one has not
     tables.move_staged(location)
-    for split in layouts:
-        write_row_group_counts(join(location, f"split={split}"), schemas.DATASET)
-    write_row_group_counts(location, schemas.DATASET)
+    write_row_group_counts(location, layouts, schemas.DATASET)
     tables.write_part(join(location, "_vocabulary.parquet"), vocabulary)
     manifest = {
         "num_classes": len(vocabulary),

@@ -69,7 +69,7 @@ class TaskProgress:
                     continue
                 done += stage.numCompletedTasks
                 active += stage.numActiveTasks
-                # A finished job has stages that it skipped, since their shuffle was there already: nobody waits for them.
+                # A finished job may have skipped stages, whose shuffle was there already: nobody waits for those.
                 total += stage.numTasks if job.status == "RUNNING" else stage.numCompletedTasks
         return done, total, active
 

@@ -6,6 +6,7 @@ could run code on mere opening. We never write one; train/dataset.py refuses to 
 """
 
 import json
+from collections.abc import Iterable
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,14 +18,19 @@ COMMON_METADATA = "_common_metadata"
 ROW_GROUPS = b"dataset-toolkit.num_row_groups_per_file.v1"
 
 
-def write_row_group_counts(location: str, schema: pa.Schema) -> dict[str, int]:
-    """Write `_common_metadata` for the Parquet files below `location`; row groups per relative path."""
+def write_row_group_counts(location: str, splits: Iterable[str], schema: pa.Schema) -> None:
+    """Write `_common_metadata` into a data set and into each of its split folders, for its visible Parquet files.
+
+    The three say the same, and name each file both as seen from the root and as seen from its split: when the root is
+    opened, pyarrow takes the metadata of whichever folder it lists last.
+    """
     filesystem, path = open_location(location)
-    counts = {
-        name: pq.read_metadata(join(path, name), filesystem=filesystem).num_row_groups
-        for name in tables.parts(location)
-    }
+    counts: dict[str, int] = {}
+    for name in tables.parts(location):
+        groups = pq.read_metadata(join(path, name), filesystem=filesystem).num_row_groups
+        counts |= {name: groups, name.rpartition("/")[2]: groups}
+    assert len(counts) == 2 * len(tables.parts(location)), "files of two splits have the same name"
     metadata = {ROW_GROUPS: json.dumps(counts).encode()}
-    with tables.storage_errors(location):
-        pq.write_metadata(schema.with_metadata(metadata), join(path, COMMON_METADATA), filesystem=filesystem)
-    return counts
+    for folder in (path, *(join(path, f"split={split}") for split in splits)):
+        with tables.storage_errors(location):
+            pq.write_metadata(schema.with_metadata(metadata), join(folder, COMMON_METADATA), filesystem=filesystem)

@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from petastorm import make_batch_reader, make_reader
 
 from ml_images import schemas
 from ml_images.errors import InputError
 from ml_images.jobs import materialize
 from ml_images.labels.splits import SplitConfig, assign_splits
+from ml_images.train.data import transform_spec
 
 
 def dataset_of(chain: Any) -> Path:
@@ -78,6 +81,40 @@ def test_duckdb_and_plain_pyarrow_and_spark_read_it(chain: Any, spark: Any) -> N
     assert sum(labels for _, _, labels in found) == sum(map(len, table["classes"].to_pylist()))
     by_spark = spark.read.parquet(str(dataset_of(chain))).groupBy("split").count().collect()
     assert {row["split"]: row["count"] for row in by_spark} == wanted
+
+
+def test_petastorm_reads_all_splits_row_by_row(chain: Any) -> None:
+    rows = {row["key"]: row for row in pq.read_table(dataset_of(chain)).to_pylist()}
+    seen = set()
+    with make_reader(f"file://{dataset_of(chain)}", reader_pool_type="dummy", num_epochs=1) as reader:
+        for row in reader:
+            wanted = rows[row.key]
+            assert bytes(row.image) == wanted["image"]
+            assert row.classes.tolist() == wanted["classes"]
+            assert row.confidences.tolist() == wanted["confidences"]
+            assert row.split == wanted["split"]
+            seen.add(row.key)
+    assert seen == rows.keys()
+
+
+def test_petastorm_reads_batches_with_the_transform_of_the_library(chain: Any) -> None:
+    num_classes = pq.read_table(chain.annotate / "vocabulary").num_rows
+    rows = {row["key"]: row for row in pq.read_table(dataset_of(chain) / "split=train").to_pylist()}
+    seen = set()
+    with make_batch_reader(
+        f"file://{dataset_of(chain)}/split=train",
+        transform_spec=transform_spec(32, num_classes),
+        reader_pool_type="dummy",
+        num_epochs=1,
+    ) as reader:
+        for batch in reader:
+            assert batch.image.shape[1:] == (32, 32, 3)
+            for key, targets in zip(batch.key, batch.targets, strict=True):
+                wanted = np.zeros(num_classes, np.float32)
+                wanted[rows[key]["classes"]] = rows[key]["confidences"]
+                assert (targets == wanted).all()
+                seen.add(key)
+    assert seen == rows.keys()
 
 
 def test_a_rerun_gives_the_same_bytes_and_drops_splits_that_are_gone(chain: Any, spark: object, tmp_path: Path) -> None:
