@@ -9,13 +9,14 @@ fail() { say "$*"; exit 1; }
 
 find_python() {
     local name
-    for name in ${PYTHON:-python3.11 python3.12 python3.10 python3}; do
-        if command -v "$name" > /dev/null && "$name" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))'; then
+    for name in ${PYTHON:-python3.11 python3.12 python3}; do
+        if command -v "$name" > /dev/null && "$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))'; then
             command -v "$name"
             return
         fi
     done
-    fail "no Python 3.10, 3.11 or 3.12 is here (pyarrow 14 has no wheels for others): apt-get install -y python3 python3-venv python3-dev"
+    # Some of the tested set (pillow 13, matplotlib 3.11) needs 3.11; pyarrow 14 has no wheels for 3.13.
+    fail "no Python 3.11 or 3.12 is here: apt-get install -y python3 python3-venv python3-dev"
 }
 
 python=$(find_python)

@@ -18,10 +18,11 @@ JOBS = {
 
 @pytest.mark.parametrize("folder", ["conf", "conf/smoke"])
 @pytest.mark.parametrize("job", sorted(JOBS))
-def test_job_configurations_fit(job: str, folder: str) -> None:
+def test_job_configurations_fit_and_say_what_they_are_for(job: str, folder: str) -> None:
     schema = importlib.import_module(f"ml_images.jobs.{job}").Job
-    loaded = config.load(schema, [str(ROOT / folder / f"{job}.yaml"), *JOBS[job]], program=job)
-    assert loaded != config.load(schema, JOBS[job], program=job) or job == "annotate" or folder == "conf"
+    path = ROOT / folder / f"{job}.yaml"
+    config.load(schema, [str(path), *JOBS[job]], program=job)
+    assert path.read_text().startswith("# ")
 
 
 @pytest.mark.parametrize("path", [*sorted((ROOT / "conf/train").glob("*.yaml")), ROOT / "conf/smoke/train.yaml"])
