@@ -16,7 +16,8 @@ from ml_images.report.job import JobReport
 from ml_images.spark import session
 from ml_images.spark.annotate import Closure, annotate
 from ml_images.storage import tables
-from ml_images.storage.paths import find_files, join, read_bytes
+from ml_images.storage.lock import locked
+from ml_images.storage.paths import find_files, join, read_bytes, resolve
 
 
 @dataclass(frozen=True)
@@ -28,16 +29,23 @@ class Job:
     max_loss: float = option(0.1, "share of lines that may be rejected before the exit code is 3")
     spark: dict[str, str] = option({}, "Spark settings, e.g. spark.spark.executor.memory=4g")
 
+    def __post_init__(self) -> None:
+        entry.check_max_loss(self.max_loss)
+
 
 def main(argv: Sequence[str]) -> int:
     job = config.load(Job, argv, program="annotate.py", doc=__doc__)
     files = find_files(job.lists, "annotation list")
     vocabulary = parse_vocabulary(read_bytes(job.vocabulary, "vocabulary"), job.vocabulary)
-    tables.claim(job.output, "annotate")
-    report = JobReport("annotate", job.output, config.to_dict(job))
-    with session.opened("annotate", job.spark) as spark:
-        done = annotate(spark, files, find_ancestors(vocabulary.parents), job.closure, job.output)
-    tables.write_table(join(job.output, "vocabulary"), "vocabulary", to_table(vocabulary))
+    output = resolve(job.output)
+    tables.claim(output, "annotate")
+    report = JobReport("annotate", output, config.to_dict(job))
+    made = [join(output, table) for table in ("labels", "rejects", "vocabulary")]
+    with locked(made[0]):
+        with session.opened("annotate", job.spark) as spark:
+            done = annotate(spark, files, find_ancestors(vocabulary.parents), job.closure, output)
+        tables.stage_table(made[-1], "vocabulary", to_table(vocabulary))
+        tables.publish(*made)
     rejected = sum(done.rejects.values())
     report.counts["lines"] = {"read": done.lines, "label rows": done.rows, "rejected": rejected}
     report.counts["rejected by reason"] = done.rejects

@@ -17,7 +17,8 @@ from ml_images.report.job import JobReport
 from ml_images.spark import session
 from ml_images.spark.download import ChunkConfig, count_outcomes, fetch_missing
 from ml_images.storage import tables
-from ml_images.storage.paths import absolute, join
+from ml_images.storage.lock import locked
+from ml_images.storage.paths import for_spark, join, resolve
 
 
 @dataclass(frozen=True)
@@ -29,17 +30,21 @@ class Job:
     chunk: ChunkConfig = field(default_factory=ChunkConfig)
     spark: dict[str, str] = option({}, "Spark settings, e.g. spark.spark.executor.memory=4g")
 
+    def __post_init__(self) -> None:
+        entry.check_max_loss(self.max_loss)
+
 
 def main(argv: Sequence[str]) -> int:
     job = config.load(Job, argv, program="download.py", doc=__doc__)
     tables.require(job.labels, "labels")
-    tables.claim(job.output, "download")
-    images = join(job.output, "images")
-    report = JobReport("download", job.output, config.to_dict(job))
-    with session.opened("download", job.spark) as spark:
-        keys = spark.read.parquet(absolute(job.labels)).select("key")
+    output = resolve(job.output)
+    tables.claim(output, "download")
+    images = join(output, "images")
+    report = JobReport("download", output, config.to_dict(job))
+    with locked(images), session.opened("download", job.spark) as spark:
+        keys = spark.read.parquet(for_spark(job.labels)).select("key")
         report.counts["keys"] = fetch_missing(keys, images, job.download, job.chunk)
-        outcomes = count_outcomes(spark, images)
+        outcomes = count_outcomes(spark, images, keys)
     report.counts["images by outcome"] = outcomes
     report.finish()
     lost = sum(outcomes.values()) - outcomes.get("ok", 0)

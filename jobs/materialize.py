@@ -15,7 +15,8 @@ from ml_images.report.job import JobReport
 from ml_images.spark import session
 from ml_images.spark.materialize import LayoutConfig, finish_dataset, write_dataset
 from ml_images.storage import tables
-from ml_images.storage.paths import join
+from ml_images.storage.lock import locked
+from ml_images.storage.paths import join, resolve
 
 
 @dataclass(frozen=True)
@@ -30,16 +31,17 @@ class Job:
 
 def main(argv: Sequence[str]) -> int:
     job = config.load(Job, argv, program="materialize.py", doc=__doc__)
-    labels = join(job.annotations, "labels")
+    annotations, images, output = resolve(job.annotations), resolve(job.images), resolve(job.output)
+    labels, dataset = join(annotations, "labels"), join(output, "dataset")
     tables.require(labels, "labels")
-    tables.require(job.images, "images")
-    vocabulary = tables.read_table(join(job.annotations, "vocabulary"), "vocabulary")
-    tables.claim(job.output, "materialize")
-    dataset = join(job.output, "dataset")
-    report = JobReport("materialize", job.output, config.to_dict(job))
-    with session.opened("materialize", job.spark) as spark:
-        written = write_dataset(spark, labels, job.images, dataset, job.splits, job.layout)
-    finish_dataset(dataset, vocabulary, written.layouts, config.to_dict(job))
+    tables.require(images, "images")
+    vocabulary = tables.read_table(join(annotations, "vocabulary"), "vocabulary")
+    tables.claim(output, "materialize")
+    report = JobReport("materialize", output, config.to_dict(job))
+    with locked(dataset):
+        with session.opened("materialize", job.spark) as spark:
+            written = write_dataset(spark, labels, images, dataset, len(vocabulary), job.splits, job.layout)
+        finish_dataset(dataset, vocabulary, written.layouts, config.to_dict(job))
     report.counts["rows"] = written.counts
     report.counts["rows by split"] = {split: layout.rows for split, layout in written.layouts.items()}
     report.counts["row groups by split"] = {split: layout.row_groups for split, layout in written.layouts.items()}

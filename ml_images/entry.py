@@ -32,3 +32,9 @@ def run(
         code = INTERRUPTED
     sys.stdout.flush()
     raise SystemExit(code)
+
+
+def check_max_loss(share: float) -> None:
+    """The rule of every job's option max_loss."""
+    if not 0 <= share <= 1:
+        raise ValueError(f"max_loss is a share from 0 to 1, got {share}")

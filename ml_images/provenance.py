@@ -33,7 +33,9 @@ def provenance() -> dict[str, Any]:
 
 def _installed() -> dict[str, str]:
     """Distributions that this Python has; a Spark executor lacks torch, say."""
-    have = {distribution.name.lower(): distribution.version for distribution in metadata.distributions()}
+    # A damaged or half-installed distribution has no name.
+    found = (distribution for distribution in metadata.distributions() if distribution.name)
+    have = {distribution.name.lower(): distribution.version for distribution in found}
     return {name: have[name] for name in _PACKAGES if name in have}
 
 

@@ -17,6 +17,7 @@ from pyspark.sql import SparkSession
 
 from ml_images.annotations.batches import to_label_batch
 from ml_images.annotations.rows import parse_lines
+from ml_images.errors import InputError
 from ml_images.hierarchy.ancestors import Ancestors
 from ml_images.hierarchy.closure import close_labels
 from ml_images.spark import work
@@ -28,8 +29,8 @@ Closure = Literal["closed_max", "none", "leaf_only", "as_released"]
 
 SLICE_BYTES = 32 << 20  # about 200,000 rows, some 300 MB of a worker's memory while they are parsed
 
-_SLICE = [pa.field("number", pa.int64()), pa.field("source", pa.string()), pa.field("start", pa.int64())]
-_SLICE += [pa.field("end", pa.int64())]
+_SLICE = [pa.field("number", pa.int64()), pa.field("source", pa.string()), pa.field("location", pa.string())]
+_SLICE += [pa.field("start", pa.int64()), pa.field("end", pa.int64())]
 _COUNTED = pa.schema([pa.field("number", pa.int64()), pa.field("lines", pa.int64())])
 _PLACED = pa.schema([*_SLICE, pa.field("first_line", pa.int64())])
 _PARSED = pa.schema(
@@ -62,7 +63,7 @@ class Annotated:
 def annotate(
     spark: SparkSession, files: list[tuple[str, int]], ancestors: Ancestors, closure: Closure, output: str
 ) -> Annotated:
-    """Parse and close the lists `files` ((location, bytes) pairs) into `<output>/labels` and `<output>/rejects`."""
+    """Parse and close the lists `files` ((location, bytes) pairs); stages the tables labels and rejects in `output`."""
     slices = plan_slices(files, SLICE_BYTES)
     rows = [{"number": number, **asdict(piece)} for number, piece in enumerate(slices)]
     first_lines = _first_lines(spark, slices, rows)
@@ -74,28 +75,30 @@ def annotate(
     parse = partial(_parse_slices, broadcast=broadcast, closure=closure, output=output)
     parsed = work.run(work.units(spark, placed, _PLACED), parse, _PARSED, "annotate")
     for table in ("labels", "rejects"):
-        tables.publish(join(output, table))
-        tables.mark_done(join(output, table))
-    return _sum(parsed)
+        tables.require_staged(join(output, table), len(slices))
+    done = _sum(parsed)
+    if not done.lines:
+        raise InputError(f"the annotation lists hold no line: {', '.join(source for source, _ in files)}")
+    return done
 
 
 def _first_lines(spark: SparkSession, slices: list[Slice], rows: list[dict[str, Any]]) -> list[int]:
     """The 1-based number of the first line of each slice."""
-    if len({piece.source for piece in slices}) == len(slices):
+    if all(piece.start == 0 for piece in slices):
         return [1] * len(slices)  # every file is one slice
     frame = work.units(spark, rows, pa.schema(_SLICE))
     counted = {row["number"]: row["lines"] for row in work.run(frame, _count_slices, _COUNTED, "count lines")}
-    first, previous, numbers = 1, "", []
+    first, numbers = 1, []
     for number, piece in enumerate(slices):
-        first = 1 if piece.source != previous else first
+        first = 1 if piece.start == 0 else first
         numbers.append(first)
-        first, previous = first + counted[number], piece.source
+        first += counted[number]
     return numbers
 
 
 def _count_slices(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
     for row in (row for batch in batches for row in batch.to_pylist()):
-        data = read_slice(Slice(row["source"], row["start"], row["end"]))
+        data = read_slice(Slice(row["source"], row["location"], row["start"], row["end"]))
         counted = {"number": row["number"], "lines": data.count(b"\n") + (not data.endswith(b"\n") and data != b"")}
         yield pa.RecordBatch.from_pylist([counted], schema=_COUNTED)
 
@@ -105,7 +108,7 @@ def _parse_slices(
 ) -> Iterable[pa.RecordBatch]:
     ancestors = broadcast.value
     for row in (row for batch in batches for row in batch.to_pylist()):
-        data = read_slice(Slice(row["source"], row["start"], row["end"]))
+        data = read_slice(Slice(row["source"], row["location"], row["start"], row["end"]))
         parsed = parse_lines(
             data, source=row["source"], first_line=row["first_line"], num_classes=ancestors.num_classes
         )

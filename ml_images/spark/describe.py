@@ -16,7 +16,7 @@ from ml_images.report.contents import Dataset, Lines, Reject, Thumbnail
 from ml_images.spark import work
 from ml_images.spark.download import count_outcomes
 from ml_images.storage import tables
-from ml_images.storage.paths import absolute, join, open_location
+from ml_images.storage.paths import for_spark, join, open_location
 
 _COUNTED = pa.schema([pa.field("counters", pa.string())])
 
@@ -25,7 +25,7 @@ THUMBNAILS, THUMBNAIL_SIDE, THUMBNAIL_LABELS = 24, 128, 4
 
 def count_labels(spark: SparkSession, labels: str, num_classes: int) -> LabelStatistics:
     """The statistics of a labels table."""
-    frame = spark.read.parquet(absolute(labels)).select("source", "classes", "confidences", "origins")
+    frame = spark.read.parquet(for_spark(labels)).select("source", "classes", "confidences", "origins")
     statistics = LabelStatistics(num_classes)
     for row in work.run(frame, partial(_count_batches, num_classes=num_classes), _COUNTED, "describe"):
         statistics.merge(LabelStatistics.from_json(row["counters"]))
@@ -41,9 +41,9 @@ def _count_batches(batches: Iterable[pa.RecordBatch], *, num_classes: int) -> It
 
 def count_lines(spark: SparkSession, labels: str, rejects: str) -> Lines:
     """What became of the lines; the first rejected line of each reason is its example."""
-    accepted = spark.read.parquet(absolute(labels)).count()
+    accepted = spark.read.parquet(for_spark(labels)).count()
     first = F.min(F.struct("source", "line", "text")).alias("first")
-    rows = spark.read.parquet(absolute(rejects)).groupBy("reason").agg(F.count("*").alias("count"), first).collect()
+    rows = spark.read.parquet(for_spark(rejects)).groupBy("reason").agg(F.count("*").alias("count"), first).collect()
     found = tuple(
         Reject(row["reason"], row["count"], row["first"]["source"], row["first"]["line"], row["first"]["text"])
         for row in sorted(rows, key=lambda row: (-row["count"], row["reason"]))
@@ -53,12 +53,12 @@ def count_lines(spark: SparkSession, labels: str, rejects: str) -> Lines:
 
 def count_keys(spark: SparkSession, labels: str) -> int:
     """Distinct keys of a labels table."""
-    return spark.read.parquet(absolute(labels)).select("key").distinct().count()
+    return spark.read.parquet(for_spark(labels)).select("key").distinct().count()
 
 
 def count_images(spark: SparkSession, labels: str, images: str, num_keys: int) -> dict[str, int]:
     """Outcomes of the keys of a labels table. Raises InputError when some of them are not in the images table."""
-    outcomes = count_outcomes(spark, images, spark.read.parquet(absolute(labels)))
+    outcomes = count_outcomes(spark, images, spark.read.parquet(for_spark(labels)))
     missing = num_keys - sum(outcomes.values())
     if missing:
         raise InputError(

@@ -19,10 +19,11 @@ from pyspark.sql import functions as F
 from ml_images import outcomes, schemas
 from ml_images.download.config import DownloadConfig
 from ml_images.download.rows import fetch_batches
+from ml_images.errors import StorageError
 from ml_images.options import option
 from ml_images.spark import work
 from ml_images.storage import tables
-from ml_images.storage.paths import absolute, join, open_location
+from ml_images.storage.paths import for_spark, join, open_location
 
 _CHUNK = pa.schema([pa.field("chunk", pa.int64()), pa.field("rows", pa.int64())])
 _REWRITTEN = pa.schema([pa.field("part", pa.string()), pa.field("dropped", pa.int64())])
@@ -54,13 +55,17 @@ def fetch_missing(keys: DataFrame, location: str, cfg: DownloadConfig, chunk: Ch
         run = 1 + (ledger.agg(F.max("run")).first()[0] or 0)  # type: ignore[index]
         _fetch(pending, num_pending, location, run, cfg, chunk)
     if num_pending or not tables.is_done(location) or tables.staged_parts(location):
+        lost = wanted.join(_ledger(spark, location).select("key"), on="key", how="left_anti").count()
+        if lost:
+            told = "it must be a place that all machines share"
+            raise StorageError(f"workers fetched {lost} keys whose rows are not in '{location}': {told}")
         _publish(spark, location)
     return {"keys": num_wanted, "already_there": num_wanted - num_pending, "fetched": num_pending}
 
 
 def count_outcomes(spark: SparkSession, location: str, keys: DataFrame | None = None) -> dict[str, int]:
     """Rows per outcome of a finished images table, most frequent first; with `keys`, of those keys only."""
-    images = spark.read.parquet(absolute(location)).select("key", "outcome")
+    images = spark.read.parquet(for_spark(location)).select("key", "outcome")
     if keys is not None:
         images = images.join(keys.select("key").distinct(), on="key", how="left_semi")
     rows = images.groupBy("outcome").count().collect()
@@ -73,7 +78,7 @@ def _ledger(spark: SparkSession, location: str) -> DataFrame:
     if not names:
         return spark.createDataFrame([], _LEDGER)
     # Paths below folders that begin with an underscore are read when named one by one.
-    rows = spark.read.parquet(*(absolute(join(location, name)) for name in names))
+    rows = spark.read.parquet(*(for_spark(join(location, name)) for name in names))
     file_name = F.element_at(F.split(F.col("_metadata.file_path"), "/"), -1)
     return rows.select(
         "key",
@@ -118,8 +123,9 @@ def _fetch_chunks(
 def _publish(spark: SparkSession, location: str) -> None:
     """Drop superseded rows, make staged parts visible, mark the table done. Safe to repeat after a crash anywhere."""
     ledger = _ledger(spark, location)
-    latest = ledger.groupBy("key").agg(F.max("run").alias("latest"))
-    superseded = ledger.join(latest, on="key", how="inner").where(F.col("run") < F.col("latest"))
+    place = F.struct("run", "part")  # by part, too: whatever put a key twice into one run, here it ends
+    latest = ledger.groupBy("key").agg(F.max(place).alias("latest"))
+    superseded = ledger.join(latest, on="key", how="inner").where(place < F.col("latest"))
     stale = superseded.groupBy("part").agg(F.collect_list("key").alias("keys"))
     tables.begin_publishing(location)
     work.run(stale, partial(_drop_rows, location=location), _REWRITTEN, "drop superseded rows")

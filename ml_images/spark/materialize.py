@@ -27,7 +27,7 @@ from ml_images.options import option
 from ml_images.provenance import provenance
 from ml_images.spark import work
 from ml_images.storage import tables
-from ml_images.storage.paths import absolute, join, open_location
+from ml_images.storage.paths import for_spark, join, open_location
 from ml_images.storage.petastorm import write_row_group_counts
 
 
@@ -90,32 +90,44 @@ class Written:
 
 
 def write_dataset(
-    spark: SparkSession, labels: str, images: str, location: str, splits: SplitConfig, layout: LayoutConfig
+    spark: SparkSession,
+    labels: str,
+    images: str,
+    location: str,
+    num_classes: int,
+    splits: SplitConfig,
+    layout: LayoutConfig,
 ) -> Written:
     """Join the tables and stage the files of the dataset under `location`; `finish_dataset` makes them a data set."""
     tables.claim(location, "dataset")
     tables.clear_staging(location)
-    placed = place(spark, labels, images, splits, layout.seed).persist()
+    placed = place(spark, labels, images, num_classes, splits, layout.seed).persist()
     try:
-        sizes = placed.groupBy("split", "part").count().collect()
+        sizes = work.collect(placed.groupBy("split", "part").count(), "join labels and images")
         if not sizes:
             raise InputError(f"no key of '{labels}' has an ok image in '{images}': there is nothing to train on")
-        offsets, layouts = _offsets([row.asDict() for row in sizes], layout)
+        offsets, layouts = _offsets(sizes, layout)
+        if "train" not in layouts:
+            rows = {split: made.rows for split, made in layouts.items()}
+            raise InputError(
+                f"no row fell to split train ({rows}): lower splits.val and splits.test, or give more images"
+            )
         files = _number(placed, offsets, layouts)
         written = work.run(
             files, partial(_write_files, images=images, location=location, layouts=layouts), _WRITTEN, "write dataset"
         )
     finally:
         placed.unpersist()
+    tables.require_staged(location, len(written))
     assert sum(row["rows"] for row in written) == sum(split.rows for split in layouts.values())
     return Written(layouts, _counts(spark, labels, images, sum(split.rows for split in layouts.values())))
 
 
 def _counts(spark: SparkSession, labels: str, images: str, joined: int) -> dict[str, int]:
     """Rows of the inputs that are in the data set and rows that are not, with the reason."""
-    keys = spark.read.parquet(absolute(labels)).agg(F.count("key"), F.count_distinct("key")).first()
-    ok = spark.read.parquet(absolute(images)).where(F.col("outcome") == "ok").count()
-    assert keys is not None
+    keys = spark.read.parquet(for_spark(labels)).agg(F.count("key"), F.count_distinct("key")).first()
+    ok = spark.read.parquet(for_spark(images)).where(F.col("outcome") == "ok").count()
+    assert keys is not None and joined <= keys[1], "a key is in the images table twice"
     return {
         "label rows": keys[0],
         "label rows merged into another of the same key": keys[0] - keys[1],
@@ -133,7 +145,7 @@ def finish_dataset(
     tables.clear(location)  # also what belongs to a split that an earlier run had and this one has not
     tables.move_staged(location)
     write_row_group_counts(location, layouts, schemas.DATASET)
-    tables.write_part(join(location, "_vocabulary.parquet"), vocabulary)
+    tables.write_part(join(location, "_vocabulary"), vocabulary)
     manifest = {
         "num_classes": len(vocabulary),
         "splits": {split: {"rows": layout.rows, "row_groups": layout.row_groups} for split, layout in layouts.items()},
@@ -145,20 +157,29 @@ def finish_dataset(
     tables.mark_done(location)
 
 
-def place(spark: SparkSession, labels: str, images: str, splits: SplitConfig, seed: int) -> DataFrame:
+def place(spark: SparkSession, labels: str, images: str, num_classes: int, splits: SplitConfig, seed: int) -> DataFrame:
     """One row for each key that has labels and an ok image: its labels, image part, split and place in the order."""
-    rows = spark.read.parquet(absolute(labels))
+    rows = spark.read.parquet(for_spark(labels))
     row = F.struct("source", "classes", "confidences", "origins")
     grouped = rows.groupBy("key").agg(F.collect_list(row).alias("rows"))
-    ok = spark.read.parquet(absolute(images)).where(F.col("outcome") == "ok")
+    ok = spark.read.parquet(for_spark(images)).where(F.col("outcome") == "ok")
     part = F.element_at(F.split(F.col("_metadata.file_path"), "/"), -1)
     joined = grouped.join(ok.select("key", part.alias("part")), on="key", how="inner")
-    return joined.mapInArrow(partial(_place_batches, splits=splits, seed=seed), from_arrow_schema(_PLACED))
+    return joined.mapInArrow(
+        partial(_place_batches, num_classes=num_classes, splits=splits, seed=seed), from_arrow_schema(_PLACED)
+    )
 
 
-def _place_batches(batches: Iterable[pa.RecordBatch], *, splits: SplitConfig, seed: int) -> Iterable[pa.RecordBatch]:
+def _place_batches(
+    batches: Iterable[pa.RecordBatch], *, num_classes: int, splits: SplitConfig, seed: int
+) -> Iterable[pa.RecordBatch]:
     for batch in batches:
         labels = merge_duplicates(batch.select(["key", "rows"]))
+        highest = pc.max(labels.column("classes").flatten()).as_py()
+        if highest is not None and highest >= num_classes:
+            raise InputError(
+                f"labels hold class {highest}, the vocabulary beside them has {num_classes}: annotate again"
+            )
         keys = labels.column("key")
         columns = [
             keys,

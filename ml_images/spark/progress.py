@@ -75,12 +75,12 @@ class TaskProgress:
 
 
 def on_terminal() -> bool:
-    """Does a person watch stderr? Under spark-submit it is a pipe to the JVM, our parent, which passes it on."""
+    """Does a person watch? Under spark-submit stderr is a pipe to the JVM, our parent, and comes out of its stdout."""
     if sys.stderr.isatty():
         return True
     if "PYSPARK_GATEWAY_PORT" not in os.environ:
         return False
     try:
-        return str(Path(f"/proc/{os.getppid()}/fd/2").readlink()).startswith("/dev/pts/")
+        return str(Path(f"/proc/{os.getppid()}/fd/1").readlink()).startswith("/dev/pts/")
     except OSError:  # no /proc (macOS), or not ours to look at
         return False

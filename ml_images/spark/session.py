@@ -7,8 +7,12 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+from py4j.protocol import Py4JJavaError
 from pyspark import SparkConf, SparkContext
+from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
+
+from ml_images.errors import InputError
 
 
 @contextmanager
@@ -33,7 +37,11 @@ def opened(app: str, options: Mapping[str, str]) -> Iterator[SparkSession]:
         conf.set("spark.ui.showConsoleProgress", "false")  # we draw our own line
     conf.setIfMissing("spark.log.level", "ERROR")  # what matters comes back as an exception
     conf.setIfMissing("spark.sql.session.timeZone", "UTC")
-    spark = SparkSession.builder.config(conf=conf).getOrCreate()
+    try:
+        spark = SparkSession.builder.config(conf=conf).getOrCreate()
+    except (PySparkException, Py4JJavaError) as error:
+        told = str(error).strip().splitlines()[-1 if isinstance(error, PySparkException) else 0]
+        raise InputError(f"Spark does not start with master '{conf.get('spark.master')}': {told}") from error
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, _leave)
     try:

@@ -15,7 +15,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from ml_images.errors import StorageError
+from ml_images.errors import InputError, StorageError
 from ml_images.spark.progress import TaskProgress
 
 BatchFunction = Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]
@@ -32,11 +32,16 @@ def units(spark: SparkSession, rows: Sequence[dict[str, Any]], schema: pa.Schema
 def run(frame: DataFrame, function: BatchFunction, schema: pa.Schema, title: str) -> list[dict[str, Any]]:
     """Apply `function` to every partition of `frame`; the rows it yields (by `schema`) as dicts.
 
-    Raises StorageError when a worker found no space to write; whatever else a task raises stops the job with its story.
+    A worker's InputError and StorageError are raised here, too; what else a task raises stops the job with its story.
     """
+    return collect(frame.mapInArrow(function, from_arrow_schema(schema)), title)
+
+
+def collect(frame: DataFrame, title: str) -> list[dict[str, Any]]:
+    """The (few) rows of `frame` as dicts, with a progress line and the errors of `run`."""
     with TaskProgress(frame.sparkSession.sparkContext, title):
         try:
-            rows = frame.mapInArrow(function, from_arrow_schema(schema)).collect()
+            rows = frame.collect()
         except (PySparkException, Py4JJavaError) as error:
             raise _named(error) from error
     return [row.asDict(recursive=True) for row in rows]
@@ -61,11 +66,12 @@ def grouped(batches: Iterable[pa.RecordBatch], column: str) -> Iterator[tuple[in
 
 
 def _named(error: Exception) -> Exception:
-    """A worker's StorageError, told by its line in the remote traceback; any other error as it is."""
+    """A worker's error of one line, told by that line in the remote traceback; any other error as it is."""
     for line in str(error).splitlines():
         kind, _, message = line.strip().partition(": ")
-        if kind.endswith("StorageError"):
-            return StorageError(message)
+        for known in (InputError, StorageError):
+            if kind == f"{known.__module__}.{known.__name__}":
+                return known(message)
         if "No space left on device" in line:  # the JVM's own spill and shuffle files
             return StorageError(f"no space left on the device ({message or line.strip()})")
     return error

@@ -5,7 +5,8 @@ A line belongs to the slice in which its first byte lies, so slices need no agre
 
 from dataclasses import dataclass
 
-from ml_images.storage.paths import open_location
+from ml_images.errors import InputError
+from ml_images.storage.paths import open_location, resolve
 
 COMPRESSED = (".gz", ".bz2", ".zst")  # read as a stream from the start: one slice
 _READ = 1 << 20
@@ -13,7 +14,8 @@ _READ = 1 << 20
 
 @dataclass(frozen=True)
 class Slice:
-    source: str  # the file's location, as the user spelled it
+    source: str  # the file, as the user spelled it
+    location: str  # where any process finds it
     start: int  # byte offsets; [0, -1) is the whole of a compressed file
     end: int
 
@@ -22,19 +24,25 @@ def plan_slices(files: list[tuple[str, int]], slice_bytes: int) -> list[Slice]:
     """Slices of about `slice_bytes` covering `files` ((location, bytes) pairs) in order."""
     slices: list[Slice] = []
     for source, size in files:
+        location = resolve(source)
         if source.endswith(COMPRESSED):
-            slices.append(Slice(source, 0, -1))
+            slices.append(Slice(source, location, 0, -1))
         else:
-            slices.extend(Slice(source, start, min(size, start + slice_bytes)) for start in range(0, size, slice_bytes))
+            starts = range(0, size, slice_bytes)
+            slices.extend(Slice(source, location, start, min(size, start + slice_bytes)) for start in starts)
     return slices
 
 
 def read_slice(piece: Slice) -> bytes:
-    """The lines of `piece`, whole, with their line ends."""
-    filesystem, path = open_location(piece.source)
+    """The lines of `piece`, whole, with their line ends. Raises InputError for a compressed file that is damaged."""
+    filesystem, path = open_location(piece.location)
     if piece.end < 0:
-        with filesystem.open_input_stream(path, compression="detect") as stream:
-            return bytes(stream.read())
+        try:
+            with filesystem.open_input_stream(path, compression="detect") as stream:
+                return bytes(stream.read())
+        except OSError as error:
+            told = " ".join(str(error).split())
+            raise InputError(f"annotation list '{piece.source}' cannot be decompressed: {told}") from error
     with filesystem.open_input_file(path) as file:
         size = file.size()
         start = _next_line(file, piece.start, size) if piece.start else 0

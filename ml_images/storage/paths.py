@@ -1,6 +1,7 @@
 """A location given by a user becomes a file system and a path on it: local paths, file://, s3://, gs://, hdfs://."""
 
 import glob
+import re
 from pathlib import Path
 
 import pyarrow as pa
@@ -27,9 +28,23 @@ def join(location: str, *names: str) -> str:
     return "/".join([location.rstrip("/"), *names])
 
 
-def absolute(location: str) -> str:
-    """`location` as every process of a cluster and every library understands it: a URL, file:// for local paths."""
-    return location if "://" in location else Path(location).expanduser().absolute().as_uri()
+def resolve(location: str) -> str:
+    """`location` with the same meaning in every process: a local path (or file://) made absolute, other URLs kept.
+
+    A worker's own working directory is not the user's.
+    """
+    if "://" in location and not location.startswith("file://"):
+        return location
+    return open_location(location)[1]
+
+
+def for_spark(location: str) -> str:
+    """`location` as spark.read takes it: Hadoop decodes no %20, and takes [ ] { } * ? for a pattern."""
+    location = resolve(location)
+    return location if "://" in location else "file://" + _PATTERN.sub(r"\\\1", location)
+
+
+_PATTERN = re.compile(r"([\[\]{}*?\\,])")
 
 
 def find_files(patterns: list[str], what: str) -> list[tuple[str, int]]:
@@ -39,7 +54,8 @@ def find_files(patterns: list[str], what: str) -> list[tuple[str, int]]:
     """
     found: list[tuple[str, int]] = []
     for pattern in patterns:
-        is_pattern = "://" not in pattern and glob.has_magic(pattern)
+        # A file that is really called a[1].txt is that file.
+        is_pattern = "://" not in pattern and glob.has_magic(pattern) and not Path(pattern).exists()
         locations = sorted(glob.glob(pattern)) if is_pattern else [pattern]  # noqa: PTH207 (keeps the spelling given)
         if not locations:
             raise InputError(f"{what} '{pattern}' matches no file")
@@ -64,6 +80,8 @@ def _size_of_file(location: str, what: str) -> int:
         raise InputError(f"{what} '{location}' does not exist")
     if info.type == fs.FileType.Directory:
         raise InputError(f"{what} '{location}' is a directory, a file is expected")
+    if info.type != fs.FileType.File:
+        raise InputError(f"{what} '{location}' is no regular file (a device or a pipe), a file is expected")
     if info.size == 0:
         raise InputError(f"{what} '{location}' is empty")
     return int(info.size)

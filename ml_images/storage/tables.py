@@ -23,18 +23,23 @@ from pyarrow import fs
 from ml_images.errors import InputError, StorageError
 from ml_images.storage.paths import join, open_location
 
-SUCCESS, MARK, STAGING = "_SUCCESS", "_ml_images.json", "_staging"
+SUCCESS, MARK, STAGING, LOCK = "_SUCCESS", "_ml_images.json", "_staging", "_lock"
 
 
 def claim(location: str, holds: str) -> None:
     """Make our folder for a table or a job's output, or recognise an earlier run's; InputError for anything else."""
+    if not location:
+        raise InputError(f"output is empty; give a folder for {holds}")
     filesystem, path = open_location(location)
     info = filesystem.get_file_info(path)
     if info.type == fs.FileType.File:
         raise InputError(f"output '{location}' is a file; give a folder for {holds}")
     if info.type == fs.FileType.Directory:
         mark = read_json(join(location, MARK))
-        if mark is None and filesystem.get_file_info(fs.FileSelector(path)):
+        there = [
+            info for info in filesystem.get_file_info(fs.FileSelector(path)) if not _is_before_mark(info.base_name)
+        ]
+        if mark is None and there:
             raise InputError(
                 f"output '{location}' exists and was not written by ml-images; give another folder or remove it"
             )
@@ -80,6 +85,14 @@ def staged_parts(location: str) -> list[str]:
     return parts(join(location, STAGING))
 
 
+def require_staged(location: str, expected: int) -> None:
+    """Raise StorageError unless as many parts are staged as the workers say that they wrote."""
+    found = len(staged_parts(location))
+    if found != expected:
+        told = "it must be a place that all machines share"
+        raise StorageError(f"workers wrote {expected} parts of '{location}', {found} are there: {told}")
+
+
 def clear_staging(location: str) -> None:
     """Forget what an unfinished run left behind."""
     filesystem, path = open_location(location)
@@ -87,19 +100,24 @@ def clear_staging(location: str) -> None:
         filesystem.delete_dir_contents(join(path, STAGING), missing_dir_ok=True)
 
 
-def publish(location: str) -> None:
-    """Put the staged parts in the place of the visible ones; `mark_done` is the caller's last step."""
-    begin_publishing(location)
-    clear(location)
-    move_staged(location)
+def publish(*locations: str) -> None:
+    """Put the staged parts in the place of the visible ones and mark the tables as done: from the first step on none is
+    done until all have their new parts, so that no crash leaves tables of two runs that fit together by name only."""
+    for location in locations:
+        begin_publishing(location)
+    for location in locations:
+        clear(location)
+        move_staged(location)
+    for location in locations:
+        mark_done(location)
 
 
 def clear(location: str) -> None:
-    """Remove all of a table but its mark and what is staged."""
+    """Remove all of a table but its mark, its lock and what is staged."""
     filesystem, path = open_location(location)
     with storage_errors(location):
         for info in filesystem.get_file_info(fs.FileSelector(path)):
-            if info.base_name in (MARK, STAGING):
+            if info.base_name in (MARK, STAGING, LOCK):
                 continue
             if info.type == fs.FileType.Directory:
                 filesystem.delete_dir(info.path)
@@ -157,11 +175,15 @@ def write_part(location: str, table: pa.Table) -> None:
 
 def write_table(location: str, table: str, rows: pa.Table) -> None:
     """A whole (small) table in one part, in the place of an earlier one."""
+    stage_table(location, table, rows)
+    publish(location)
+
+
+def stage_table(location: str, table: str, rows: pa.Table) -> None:
+    """Like `write_table`, up to the point where anyone sees it."""
     claim(location, table)
     clear_staging(location)
     write_part(join(location, STAGING, "part-000000.parquet"), rows)
-    publish(location)
-    mark_done(location)
 
 
 def read_table(location: str, table: str, columns: list[str] | None = None) -> pa.Table:
@@ -185,9 +207,13 @@ def write_text(location: str, content: str) -> None:
     beside = f"{folder}/.{name}.{uuid4().hex}"
     with storage_errors(location):
         filesystem.create_dir(folder, recursive=True)
-        with filesystem.open_output_stream(beside) as stream:
-            stream.write(content.encode())
-        filesystem.move(beside, path)
+        try:
+            with filesystem.open_output_stream(beside) as stream:
+                stream.write(content.encode())
+            filesystem.move(beside, path)
+        finally:
+            if filesystem.get_file_info(beside).type == fs.FileType.File:
+                filesystem.delete_file(beside)
 
 
 def read_json(location: str) -> Any | None:
@@ -196,7 +222,11 @@ def read_json(location: str) -> Any | None:
     if filesystem.get_file_info(path).type != fs.FileType.File:
         return None
     with filesystem.open_input_stream(path) as stream:
-        return json.loads(stream.read())
+        content = stream.read()
+    try:
+        return json.loads(content)
+    except ValueError as error:
+        raise InputError(f"'{location}' is not JSON: {error}; remove it if it is not yours") from error
 
 
 @contextmanager
@@ -218,7 +248,14 @@ _STORE_REFUSES = {
     errno.EFBIG: "the file would be larger than allowed",
     errno.EROFS: "the file system is read-only",
     errno.EACCES: "permission denied",
+    errno.ENOTDIR: "a part of the path is a file",
+    errno.ENOENT: "the path cannot be made",
 }
+
+
+def _is_before_mark(name: str) -> bool:
+    """Is this the lock, or what a crash left of the mark itself? Both are there before the mark is."""
+    return name == LOCK or name.startswith(f".{MARK}.")
 
 
 def _is_hidden(name: str) -> bool:

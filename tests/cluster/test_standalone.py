@@ -104,6 +104,7 @@ def test_a_download_survives_the_loss_of_an_executor(
                 *options,
             ],
             env=commands | {"SPARK_SUBMIT_OPTIONS": "--executor-memory 600m --conf spark.executor.cores=1"},
+            cwd=tmp_path,
             capture_output=True,
             text=True,
             timeout=300,

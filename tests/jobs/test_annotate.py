@@ -1,5 +1,7 @@
+import gzip
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from ml_images import schemas
 from ml_images.errors import InputError
 from ml_images.jobs import annotate
 from ml_images.spark import annotate as stage
+from ml_images.storage import tables
 
 VOCABULARY = "n00000001\t-1\tthing\nn00000002\t0\tdog\nn00000003\t1\thusky\n"
 
@@ -121,6 +124,36 @@ def test_missing_and_wrong_lists_are_refused(tmp_path: Path) -> None:
             )
 
 
+def test_a_list_without_lines_is_refused_and_a_damaged_one_is_named(spark: object, tmp_path: Path) -> None:
+    (tmp_path / "vocabulary.txt").write_text(VOCABULARY)
+    (tmp_path / "none.txt.gz").write_bytes(gzip.compress(b""))
+    (tmp_path / "bad.txt.gz").write_bytes(b"no gzip")
+    argv = [f"vocabulary={tmp_path}/vocabulary.txt", f"output={tmp_path}/out"]
+    with pytest.raises(InputError, match=r"the annotation lists hold no line: .*none.txt.gz"):
+        annotate.main([f"lists={tmp_path}/none.txt.gz", *argv])
+    with pytest.raises(InputError, match=r"annotation list '.*bad.txt.gz' cannot be decompressed"):
+        annotate.main([f"lists={tmp_path}/bad.txt.gz", *argv])
+    with pytest.raises(InputError, match="not finished"):
+        tables.require(f"{tmp_path}/out/labels", "labels")
+
+
+def test_a_list_given_twice_is_read_twice_with_its_own_line_numbers(
+    spark: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage, "SLICE_BYTES", 4)
+    (tmp_path / "vocabulary.txt").write_text(VOCABULARY)
+    (tmp_path / "a.txt").write_text("x\t1\ny\n")
+    lists = f"lists=[{tmp_path}/a.txt,{tmp_path}/a.txt]"
+    assert annotate.main([lists, f"vocabulary={tmp_path}/vocabulary.txt", f"output={tmp_path}/out", "max_loss=1"]) == 0
+    assert [row["line"] for row in pq.read_table(tmp_path / "out" / "rejects").to_pylist()] == [2, 2]
+
+
+@pytest.mark.parametrize("share", ["-0.1", "1.1", ".nan"])
+def test_max_loss_is_a_share(share: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="max_loss is a share from 0 to 1"):
+        annotate.main(["lists=a", "vocabulary=b", "output=c", f"max_loss={share}"])
+
+
 def test_an_output_that_is_not_ours_stays_untouched(tmp_path: Path) -> None:
     (tmp_path / "vocabulary.txt").write_text(VOCABULARY)
     (tmp_path / "a.txt").write_text("x\t0\n")
@@ -139,7 +172,10 @@ def test_a_full_disk_is_one_line_and_nothing_is_taken_for_done(tmp_path: Path, c
     (tmp_path / "small").mkdir()
     job = ["ml-images", "annotate", f"lists={tmp_path}/a.txt", f"vocabulary={tmp_path}/vocabulary.txt"]
     words = " ".join([*job, f"output={tmp_path}/small/out"])
-    script = f"mount -t tmpfs -o size=128k none {tmp_path}/small && {words}; code=$?; find {tmp_path}/small; exit $code"
+    script = f"""
+        mount -t tmpfs -o size=128k none {tmp_path}/small && {words}; code=$?; find {tmp_path}/small
+        mount -o remount,size=64m {tmp_path}/small && {words} > {tmp_path}/second.txt 2>&1 || exit 99
+        exit $code"""
     answer = subprocess.run(
         ["unshare", "--user", "--map-root-user", "--mount", "bash", "-c", script],
         env=commands,
@@ -154,6 +190,8 @@ def test_a_full_disk_is_one_line_and_nothing_is_taken_for_done(tmp_path: Path, c
     assert "Traceback" not in answer.stderr
     assert "_SUCCESS" not in answer.stdout
     assert not [line for line in answer.stdout.splitlines() if line.endswith(".parquet")]
+    again = (tmp_path / "second.txt").read_text()  # with space again, the same command works
+    assert re.search(r"label rows +20,000\n", again), again
 
 
 @pytest.mark.real_data

@@ -23,6 +23,7 @@ from ml_images.images.resize import shrink
 from ml_images.jobs import download
 from ml_images.sample.server import Server, serve
 from ml_images.storage import tables
+from ml_images.storage.lock import locked
 
 ROOT = Path(__file__).parents[2]
 
@@ -206,6 +207,37 @@ def test_keys_without_a_url_are_rows_and_come_when_the_base_is_given(pictures: A
     assert {row["outcome"] for row in images_of(tmp_path / "out")} == {"no_url"}
     assert download.main(argv) == 0
     assert {row["outcome"] for row in images_of(tmp_path / "out")} == {"ok"}
+
+
+def test_a_second_run_at_the_same_time_is_refused(pictures: Any, tmp_path: Path) -> None:
+    _, argv, _ = pictures
+    assert download.main(argv) == 0
+    with locked(f"{tmp_path}/out/images"), pytest.raises(InputError, match="another run is writing"):
+        download.main(argv)
+    assert download.main(argv) == 0
+
+
+def test_a_key_that_is_in_the_table_twice_is_there_once_after_the_next_run(pictures: Any, tmp_path: Path) -> None:
+    _, argv, keys = pictures
+    assert download.main(argv) == 0
+    images = tmp_path / "out" / "images"
+    part = sorted(images.glob("*.parquet"))[0]
+    shutil.copy(part, images / "part-0001-000099.parquet")
+    (images / "_SUCCESS").unlink()
+    assert download.main(argv) == 0
+    assert Counter(row["key"] for row in images_of(tmp_path / "out")) == Counter(keys)
+
+
+def test_only_the_keys_of_these_labels_count_as_lost(pictures: Any, tmp_path: Path) -> None:
+    _, argv, _ = pictures
+    everything = pq.read_table(tmp_path / "labels").cast(schemas.LABELS)
+    assert download.main([*argv, "download.base_url=http://127.0.0.1:1/", "max_loss=1"]) == 0
+    assert download.main([*argv, "max_loss=0"]) == 0
+    gone = everything.slice(0, 1).to_pylist()[0] | {"key": "missing.png"}
+    tables.write_table(str(tmp_path / "labels"), "labels", pa.Table.from_pylist([gone], schema=schemas.LABELS))
+    assert download.main([*argv, "max_loss=0"]) == 3
+    tables.write_table(str(tmp_path / "labels"), "labels", everything)
+    assert download.main([*argv, "max_loss=0"]) == 0
 
 
 def test_labels_that_are_no_table_are_refused(tmp_path: Path) -> None:

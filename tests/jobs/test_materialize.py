@@ -13,8 +13,9 @@ from petastorm import make_batch_reader, make_reader
 
 from ml_images import schemas
 from ml_images.errors import InputError
-from ml_images.jobs import materialize
+from ml_images.jobs import describe, materialize
 from ml_images.labels.splits import SplitConfig, assign_splits
+from ml_images.storage import tables
 from ml_images.train.data import transform_spec
 
 
@@ -151,6 +152,40 @@ def test_several_rows_of_one_key_become_one(chain: Any) -> None:
     assert repeated
     report = json.loads((chain.materialize / "report.json").read_text())
     assert report["counts"]["rows"]["label rows merged into another of the same key"] == len(keys) - len(set(keys))
+
+
+def test_labels_of_another_vocabulary_are_refused(chain: Any, spark: object, tmp_path: Path) -> None:
+    shutil.copytree(chain.annotate, tmp_path / "annotate")
+    small = pq.read_table(chain.annotate / "vocabulary").slice(0, 3).cast(schemas.VOCABULARY)
+    tables.write_table(f"{tmp_path}/annotate/vocabulary", "vocabulary", small)
+    with pytest.raises(InputError, match=r"labels hold class \d+, the vocabulary beside them has 3"):
+        materialize.main(
+            [f"annotations={tmp_path}/annotate", f"images={chain.download}/images", f"output={tmp_path}/out"]
+        )
+    with pytest.raises(InputError, match=r"class \d+ is unknown, expected 0 to 2"):
+        describe.main([f"annotations={tmp_path}/annotate", f"output={tmp_path}/report"])
+
+
+def test_a_split_without_training_rows_is_refused(chain: Any, spark: object, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no row fell to split train"):
+        materialize.main(
+            [
+                f"annotations={chain.annotate}",
+                f"images={chain.download}/images",
+                f"output={tmp_path}/out",
+                "splits.val=0.9999",
+            ]
+        )
+
+
+@pytest.mark.parametrize("name", ["sp ace", "ünï", "eq=1", "pc%20t", "br[1]", "cu{a,b}", "st*r", "q?m", "ha#sh"])
+def test_folders_may_have_any_name(name: str, chain: Any, spark: object, tmp_path: Path) -> None:
+    place = tmp_path / name
+    shutil.copytree(chain.annotate, place / "annotate")
+    shutil.copytree(chain.download, place / "download")
+    argv = [f"annotations={place}/annotate", f"images={place}/download/images", f"output={place}/out"]
+    assert materialize.main([*argv, "splits.val=0.3", "layout.ranks=4"]) == 0
+    assert pq.ParquetDataset(place / "out/dataset").read().num_rows == pq.read_table(dataset_of(chain)).num_rows
 
 
 def test_unfinished_or_wrong_tables_are_refused(chain: Any, tmp_path: Path) -> None:

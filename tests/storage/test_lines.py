@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ml_images.errors import InputError
 from ml_images.storage.lines import Slice, plan_slices, read_slice
 
 LINES = st.lists(st.binary(max_size=12).map(lambda line: line.replace(b"\n", b"")), min_size=1, max_size=30)
@@ -35,5 +36,13 @@ def test_compressed_files_are_one_slice(tmp_path: Path) -> None:
     path = tmp_path / "list.txt.gz"
     path.write_bytes(gzip.compress(b"a\nb\n" * 1000))
     slices = plan_slices([(str(path), path.stat().st_size)], 10)
-    assert slices == [Slice(str(path), 0, -1)]
+    assert slices == [Slice(str(path), str(path), 0, -1)]
     assert read_slice(slices[0]) == b"a\nb\n" * 1000
+
+
+@pytest.mark.parametrize("content", [b"no gzip at all", gzip.compress(b"a\nb\n" * 1000)[:-20]])
+def test_a_damaged_compressed_file_is_named(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "list.txt.gz"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"annotation list '.*list.txt.gz' cannot be decompressed"):
+        read_slice(plan_slices([(str(path), len(content))], 10)[0])

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from ml_images.errors import InputError
-from ml_images.storage.paths import absolute, find_files, join, open_location, read_bytes
+from ml_images.storage.paths import find_files, for_spark, join, open_location, read_bytes, resolve
 
 
 def test_patterns_give_sorted_files_with_their_sizes(tmp_path: Path) -> None:
@@ -19,6 +19,7 @@ def test_patterns_give_sorted_files_with_their_sizes(tmp_path: Path) -> None:
         (lambda path: None, "does not exist"),
         (lambda path: path.mkdir(), "is a directory, a file is expected"),
         (lambda path: path.touch(), "is empty"),
+        (lambda path: path.symlink_to("/dev/null"), r"is no regular file \(a device or a pipe\), a file is expected"),
     ],
 )
 def test_what_cannot_be_read_is_named(tmp_path: Path, make: object, says: str) -> None:
@@ -41,8 +42,18 @@ def test_urls_and_paths_open_alike(tmp_path: Path) -> None:
     for location in (str(tmp_path), f"file://{tmp_path}", f"{tmp_path}/"):
         filesystem, path = open_location(location)
         assert filesystem.get_file_info(join(path, "x")).is_file
-    assert absolute(str(tmp_path)) == f"file://{tmp_path}"
-    assert absolute("s3://bucket/x") == "s3://bucket/x"
+    assert resolve(f"file://{tmp_path}") == resolve(f"{tmp_path}/") == str(tmp_path)
+    assert resolve("s3://bucket/x") == for_spark("s3://bucket/x") == "s3://bucket/x"
+
+
+def test_a_relative_path_is_the_users_not_the_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert resolve("out/labels") == str(tmp_path / "out" / "labels")
+
+
+def test_a_file_with_a_pattern_for_a_name_is_that_file(tmp_path: Path) -> None:
+    (tmp_path / "we[1].txt").write_text("x")
+    assert find_files([f"{tmp_path}/we[1].txt"], "annotation list") == [(f"{tmp_path}/we[1].txt", 1)]
 
 
 def test_an_unknown_scheme_is_one_line() -> None:

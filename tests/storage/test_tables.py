@@ -19,8 +19,6 @@ def test_a_table_is_done_only_at_the_end(tmp_path: Path) -> None:
         tables.require(place, "labels")
     assert tables.parts(place) == []
     tables.publish(place)
-    assert not tables.is_done(place)
-    tables.mark_done(place)
     assert tables.read_table(place, "labels").equals(ROWS)
 
 
@@ -29,6 +27,53 @@ def test_publishing_replaces_the_parts_of_an_earlier_run(tmp_path: Path) -> None
     tables.write_table(place, "labels", ROWS)
     tables.write_table(place, "labels", ROWS.slice(1))
     assert tables.read_table(place, "labels").to_pydict() == {"key": ["b"]}
+
+
+def test_tables_of_one_run_are_done_together_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    places = [str(tmp_path / name) for name in ("labels", "vocabulary")]
+    for place, name in zip(places, ("labels", "vocabulary"), strict=True):
+        tables.write_table(place, name, ROWS)
+        tables.stage_table(place, name, ROWS.slice(1))
+    move, moved = tables.move_staged, []
+
+    def crash_at_the_second(location: str) -> None:
+        if moved:
+            raise KeyboardInterrupt
+        moved.append(location)
+        move(location)
+
+    monkeypatch.setattr(tables, "move_staged", crash_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        tables.publish(*places)
+    assert not any(map(tables.is_done, places))
+
+
+def test_parts_that_workers_wrote_elsewhere_are_missed(tmp_path: Path) -> None:
+    tables.stage_table(str(tmp_path), "labels", ROWS)
+    tables.require_staged(str(tmp_path), 1)
+    with pytest.raises(StorageError, match=r"workers wrote 2 parts of .*, 1 are there: it must be a place that all"):
+        tables.require_staged(str(tmp_path), 2)
+
+
+def test_what_a_crash_left_of_the_mark_does_not_bar_the_next_run(tmp_path: Path) -> None:
+    (tmp_path / f".{tables.MARK}.0123").write_text("{")
+    tables.claim(str(tmp_path), "labels")
+    assert (tmp_path / tables.MARK).exists()
+
+
+def test_a_damaged_mark_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / tables.MARK).write_text("")
+    with pytest.raises(InputError, match="is not JSON"):
+        tables.claim(str(tmp_path), "labels")
+
+
+@pytest.mark.parametrize("place", ["/proc/nope", "{file}/below"])
+def test_a_place_that_cannot_be_made_is_one_line(place: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StorageError, match="cannot write"):
+        tables.claim(place.format(file=tmp_path / "file"), "labels")
+    with pytest.raises(InputError, match="output is empty"):
+        tables.claim("", "labels")
 
 
 def test_an_unfinished_write_leaves_nothing_that_anyone_reads(tmp_path: Path) -> None:
