@@ -30,7 +30,7 @@ def main(argv: Sequence[str]) -> int:
     comm = open_comm(horovod="HOROVOD_RANK" in os.environ)
     inputs = steps.read_inputs(job, comm)
     model, optimizer, device = steps.build(job, inputs.train.num_classes, comm)
-    start = steps.open_run(job, resolved, inputs.plan, model, optimizer, comm)
+    start = steps.open_run(job, resolved, inputs, model, optimizer, comm)
     task = steps.make_task(job, inputs, model, optimizer, device, comm)
     journal = steps.open_journal(job, resolved, task, inputs, start, comm)
     stop = stop_on_signals()

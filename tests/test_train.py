@@ -9,9 +9,12 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "train"))
@@ -19,6 +22,7 @@ sys.path.insert(0, str(ROOT / "tests" / "train"))
 from dataset_builder import write_dataset  # noqa: E402
 
 from ml_images import entry  # noqa: E402
+from ml_images.train import checkpoint  # noqa: E402
 
 TINY = ["model.name=tiny_cnn", "data.image_size=32", "data.batch_size=12", "schedule.warmup_epochs=0.5", "optim.lr=0.5"]
 HOROVODRUN = Path(sys.executable).parent / "horovodrun"
@@ -50,18 +54,37 @@ def finish(command: list[str]) -> tuple[int, str]:
     return process.returncode, output
 
 
-def plain(*words: str) -> tuple[int, str]:
-    return finish([sys.executable, "train.py", *words])
+Plain = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def plain(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Plain:
+    """train.py in this process, which saves the imports: words -> exit code, stdout, stderr."""
+    monkeypatch.setattr(signal, "signal", lambda number, handler: None)
+    main = runpy.run_path(str(ROOT / "train.py"))["main"]
+
+    def run(*words: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            entry.run(main, words, "train.py")
+        return int(str(ended.value.code)), *capsys.readouterr()
+
+    return run
+
+
+def history(run: Path) -> list[dict[str, object]]:
+    """What history.jsonl says, apart from how long it took."""
+    records = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    return [{name: record[name] for name in record.keys() - {"elapsed_s", "images_per_s"}} for record in records]
 
 
 def report(run: Path) -> dict[str, object]:
     return json.loads((run / "report.json").read_text())  # type: ignore[no-any-return]
 
 
-def test_one_process_trains_reports_and_has_nothing_left_to_do(dataset: Path, tmp_path: Path) -> None:
+def test_one_process_trains_reports_and_has_nothing_left_to_do(plain: Plain, dataset: Path, tmp_path: Path) -> None:
     words = [f"data.path={dataset}", f"output={tmp_path / 'run'}", "epochs=4", *TINY]
-    code, output = plain(*words)
-    assert code == 0, output
+    code, output, said = plain(*words)
+    assert code == 0, said
     assert "192 rows = 16 steps x 1 ranks x 12 images + 0 left over" in output
     assert "64 steps" in output
     told = report(tmp_path / "run")
@@ -70,9 +93,60 @@ def test_one_process_trains_reports_and_has_nothing_left_to_do(dataset: Path, tm
     assert isinstance(validation, dict)
     assert validation["mean_average_precision"] > 0.9 > 2 * validation["prior"]
     assert list((tmp_path / "run" / "tensorboard").iterdir())
-    code, output = plain(*words)
-    assert code == 0, output
+    assert plain(*words)[0] == 0
     assert report(tmp_path / "run")["steps"] == 64
+    assert [record["epoch"] for record in history(tmp_path / "run")] == [1, 2, 3, 4]
+
+
+def test_a_run_goes_on_with_fewer_steps_an_epoch_and_loses_nothing(plain: Plain, dataset: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    words = [f"data.path={dataset}", f"output={run}", *TINY, "checkpoint_every_steps=2"]
+    assert plain(*words, "epochs=2")[0] == 0
+    code, output, said = plain(*words, "epochs=4", "data.batch_size=24")
+    assert code == 0, said
+    assert "4 epochs, 48 steps, from step 32;" in output
+    newest = checkpoint.latest(run / "checkpoints")
+    assert newest is not None
+    assert (newest.position.step, newest.position.epoch) == (2 * 16 + 2 * 8, 4)
+    assert [(record["epoch"], record["step"]) for record in history(run)] == [(1, 16), (2, 32), (3, 40), (4, 48)]
+    assert report(run)["steps"] == 48
+
+
+def test_a_run_cut_off_within_an_epoch_goes_on_as_it_was_or_not_at_all(
+    plain: Plain, dataset: Path, tmp_path: Path
+) -> None:
+    def words(run: str) -> list[str]:
+        return [f"data.path={dataset}", f"output={tmp_path / run}", *TINY, "checkpoint_every_steps=10", "epochs=2"]
+
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    assert plain(*words("run"), "keep_checkpoints=9")[0] == 0
+    assert plain(*words("whole"))[0] == 0
+    for path in checkpoint.list_checkpoints(run / "checkpoints"):
+        if path.name > "step-0000000010.safetensors":
+            path.unlink()
+    before = {path: path.read_bytes() for path in run.rglob("*.json*")}
+    for changed in ("seed=1", "data.batch_size=24", "data.shuffle_rows=7"):
+        code, _, said = plain(*words("run"), changed)
+        assert code == 2
+        assert said.count("\n") == 1
+        assert f"this run has {changed}: " in said
+    assert {path: path.read_bytes() for path in run.rglob("*.json*")} == before
+    code, output, said = plain(*words("run"))
+    assert code == 0, said
+    assert "from step 10;" in output
+    assert history(run) == history(whole)
+    final = "checkpoints/step-0000000032.safetensors"
+    assert digest_of(run / final) == digest_of(whole / final)
+
+
+def test_a_fresh_start_forgets_the_epochs_of_a_run_that_left_no_checkpoint(
+    plain: Plain, dataset: Path, tmp_path: Path
+) -> None:
+    words = [f"data.path={dataset}", f"output={tmp_path / 'run'}", *TINY, "epochs=1"]
+    assert plain(*words)[0] == 0
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    assert plain(*words)[0] == 0
+    assert [record["epoch"] for record in history(tmp_path / "run")] == [1]
 
 
 @pytest.mark.parametrize(
@@ -83,38 +157,35 @@ def test_one_process_trains_reports_and_has_nothing_left_to_do(dataset: Path, tm
         (["data.batch_size=500"], "train.py: data.batch_size=500 is more than the 192 rows"),
         (["output=README-like"], "train.py: output=README-like is a file, expected a folder"),
         (["model.nam=x"], "train.py: unknown option 'model.nam'"),
+        (["output=README-like/below"], "train.py: cannot write README-like/below: Not a directory"),
+        (["output=/proc/nope"], "train.py: cannot write /proc/nope: No such file or directory"),
+        (["seed=-1"], "train.py: seed must be in [0, 2**63), got -1"),
+        (["optim.weight_decay=.inf"], "train.py: optim.weight_decay must be >= 0 and finite, got inf"),
+        (["model.name=resnet18", "data.batch_size=1"], "train.py: data.batch_size=1 with data.image_size=32: "),
     ],
 )
 def test_wrong_input_ends_with_one_line_and_code_2(
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    dataset: Path,
-    tmp_path: Path,
-    words: list[str],
-    line: str,
+    plain: Plain, monkeypatch: pytest.MonkeyPatch, dataset: Path, tmp_path: Path, words: list[str], line: str
 ) -> None:
     (tmp_path / "README-like").touch()
     monkeypatch.chdir(tmp_path)
-    main = runpy.run_path(str(ROOT / "train.py"))["main"]
-    words = [f"data.path={dataset}", f"output={tmp_path / 'run'}", *TINY, *words]
-    with pytest.raises(SystemExit) as ended:
-        entry.run(main, words, "train.py")
-    assert ended.value.code == 2
-    said = capsys.readouterr().err
+    code, _, said = plain(f"data.path={dataset}", f"output={tmp_path / 'run'}", *TINY, *words)
+    assert code == 2
     assert said.count("\n") == 1, said
     assert said.startswith(line)
 
 
-def test_a_loss_that_explodes_ends_with_code_1_and_the_step(dataset: Path, tmp_path: Path) -> None:
+def test_a_loss_that_explodes_ends_with_code_1_and_the_step(plain: Plain, dataset: Path, tmp_path: Path) -> None:
     words = [f"data.path={dataset}", f"output={tmp_path}/run", "epochs=3", *TINY, "optim.lr=1e30"]
-    code, output = plain(*words)
+    code, _, said = plain(*words)
     assert code == 1
-    assert "not finite" in output
-    assert "at step " in output or "after step " in output
-    assert "Traceback" not in output
+    assert "not finite" in said
+    assert "at step " in said or "after step " in said
+    assert "checkpoint" not in said  # there is none
+    assert said.count("\n") == 1
 
 
-def test_sigterm_saves_the_step_and_the_same_command_goes_on(dataset: Path, tmp_path: Path) -> None:
+def test_sigterm_saves_the_step_and_the_same_command_goes_on(plain: Plain, dataset: Path, tmp_path: Path) -> None:
     words = [f"data.path={dataset}", f"output={tmp_path}/run", "epochs=60", *TINY]
     process = start([sys.executable, "train.py", *words])
     assert process.stdout is not None
@@ -126,8 +197,8 @@ def test_sigterm_saves_the_step_and_the_same_command_goes_on(dataset: Path, tmp_
     assert process.returncode == 130, output
     assert "stopped after step" in output
     stopped = int(output.rpartition("stopped after step ")[2].split(";")[0])
-    code, output = plain(*words, "epochs=3" if stopped < 32 else "epochs=60")
-    assert code == 0, output
+    code, output, said = plain(*words, "epochs=3" if stopped < 32 else "epochs=60")
+    assert code == 0, said
     assert f"from step {stopped};" in output
 
 
@@ -180,9 +251,27 @@ def test_a_killed_rank_ends_the_job_and_a_rerun_ends_like_one_run(
     killed, whole = report(tmp_path / "killed"), report(tmp_path / "whole")
     assert killed["steps"] == whole["steps"] == 12 * 8
     assert killed["ranks"] == 2
-    assert killed["validation"] == whole["validation"]
+    assert [record["loss"] for record in history(tmp_path / "killed")] == [
+        record["loss"] for record in history(tmp_path / "whole")
+    ]
+    assert killed["validation"] == pytest.approx(whole["validation"], rel=1e-5)
     final = "checkpoints/step-0000000096.safetensors"
-    assert digest_of(tmp_path / "killed" / final) == digest_of(tmp_path / "whole" / final)
+    one, other = (checkpoint.load(tmp_path / run / final).tensors for run in ("killed", "whole"))
+    for name, tensor in one.items():
+        if "running_" in name:  # as checkpoint.py says
+            torch.testing.assert_close(tensor, other[name], rtol=1e-5, atol=1e-6)
+        else:
+            assert torch.equal(tensor, other[name]), name
+
+    scalars = EventAccumulator(str(tmp_path / "whole" / "tensorboard"))
+    scalars.Reload()
+    assert len(list((tmp_path / "whole" / "tensorboard").iterdir())) == 1  # rank 0's alone
+    assert [event.step for event in scalars.Scalars("train/loss")] == list(range(1, 97))
+    drawn = {event.step: event.value for event in scalars.Scalars("validation/mean_average_precision")}
+    assert drawn == {
+        record["step"]: pytest.approx(record["validation"]["mean_average_precision"])  # type: ignore[index]
+        for record in history(tmp_path / "whole")
+    }
 
 
 def wait_for_checkpoint(run: Path, step: int) -> None:
@@ -209,7 +298,5 @@ def rank_1_of(output: str) -> int:
 
 
 def digest_of(path: Path) -> str:
-    from ml_images.train import checkpoint
-
     about = checkpoint._about(path)
     return str(about["digest"])

@@ -2,6 +2,10 @@
 
 A file holds the model, the momentum of SGD and where the run was. It is written beside, flushed and renamed, so a
 killed process leaves the one before; a digest over the tensors finds a file that the disk has damaged since.
+
+What a resumed run shares with one that was never stopped: with one process every tensor, bit by bit; with several
+ranks weights and momentum bit by bit, and the running statistics of batch norm up to rounding (1e-7): a file holds
+their mean over the ranks, from which all ranks go on, while an uninterrupted rank goes on with its own.
 """
 
 import dataclasses
@@ -10,7 +14,8 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,16 +38,30 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Position:
-    """Where a run is: `step` steps are done, `step_in_epoch` of them in `epoch`, out of `steps_per_epoch`."""
+    """Where a run is: `step` steps are done, `step_in_epoch` of them in `epoch`, out of `steps_per_epoch`.
 
+    Earlier epochs may have had another number of steps: `step` only ever grows, whatever the plans were.
+    """
+
+    step: int
     epoch: int
     step_in_epoch: int
     steps_per_epoch: int
-    ranks: int
+    order: Mapping[str, Any]  # option or input -> its value: what decides which rows a step of the epoch gets
+    loss_sum: float = 0.0  # of the steps in this epoch
 
     @property
-    def step(self) -> int:
+    def step_of_plan(self) -> int:
+        """The steps behind it, had all epochs been of `steps_per_epoch`: what the learning rate depends on."""
         return self.epoch * self.steps_per_epoch + self.step_in_epoch
+
+    def after_step(self, loss: float) -> "Position":
+        return dataclasses.replace(
+            self, step=self.step + 1, step_in_epoch=self.step_in_epoch + 1, loss_sum=self.loss_sum + loss
+        )
+
+    def next_epoch(self) -> "Position":
+        return dataclasses.replace(self, epoch=self.epoch + 1, step_in_epoch=0, loss_sum=0.0)
 
 
 @dataclass(frozen=True)
@@ -67,8 +86,10 @@ def capture(
 
 
 def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
-    """Write `checkpoint` into `folder`, then drop all but the last `keep` and the best. Returns its path."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write `checkpoint` into `folder`, then drop all but the last `keep` and the best. Returns its path.
+
+    The one just written is never dropped. Raises StorageError when the disk refuses.
+    """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
     about = {
         "format": FORMAT,
@@ -77,21 +98,41 @@ def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
         "config": checkpoint.config,
         "digest": _digest(tensors),
     }
-    path = folder / f"step-{checkpoint.position.step:010d}.safetensors"
+    path = folder / file_name(checkpoint.position)
     beside = path.with_suffix(".tmp")
-    try:
-        safetensors.torch.save_file(tensors, beside, metadata={"ml-images": json.dumps(about)})
-        _into_place(beside, path)
-        if checkpoint.score is not None and checkpoint.score > _best_score(folder):
-            _second_name(path, beside)
-            _into_place(beside, folder / BEST)
-    except (SafetensorError, OSError) as error:  # the first is how safetensors says that the disk is full
-        raise StorageError(f"cannot write {path}: {error}") from error
-    finally:
-        beside.unlink(missing_ok=True)
-    for old in list_checkpoints(folder)[:-keep]:
-        old.unlink()
+    with storage_errors(path):
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            beside.touch()
+            mode = beside.stat().st_mode & 0o777  # the umask's; safetensors makes its own file, with 0600
+            safetensors.torch.save_file(tensors, beside, metadata={"ml-images": json.dumps(about)})
+            beside.chmod(mode)
+            _into_place(beside, path)
+            if checkpoint.score is not None and checkpoint.score > _best_score(folder):
+                _second_name(path, beside)
+                _into_place(beside, folder / BEST)
+        finally:
+            beside.unlink(missing_ok=True)
+        others = [other for other in list_checkpoints(folder) if other != path]
+        for old in others[: max(0, len(others) - keep + 1)]:
+            old.unlink()
     return path
+
+
+def file_name(position: Position) -> str:
+    """The name of the checkpoint at `position`: names sort as steps do."""
+    return f"step-{position.step:010d}.safetensors"
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """What the disk says while `path` is written becomes a StorageError with one line."""
+    try:
+        yield
+    except SafetensorError as error:  # how safetensors says that the disk is full
+        raise StorageError(f"cannot write {path}: {error}") from error
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def load(path: Path) -> Checkpoint:
@@ -116,14 +157,20 @@ def list_checkpoints(folder: Path) -> list[Path]:
 def latest(folder: Path) -> Checkpoint | None:
     """The newest checkpoint that can be read; None where there are no files. One warning for each that cannot.
 
+    Newer ones that cannot be read are renamed to *.unreadable: a later save would keep them and drop good ones.
     Raises InputError when there are checkpoints and none is readable: starting over would hide the loss.
     """
     paths = list_checkpoints(folder)
-    for path in reversed(paths):
+    for newer, path in enumerate(reversed(paths)):
         try:
-            return load(path)
-        except Unreadable as error:  # noqa: PERF203
+            found = load(path)
+        except Unreadable as error:
             log.warning("%s; trying the one before", error)
+            continue
+        for unreadable in paths[len(paths) - newer :]:
+            with storage_errors(unreadable):
+                unreadable.rename(unreadable.with_name(unreadable.name + ".unreadable"))
+        return found
     if paths:
         raise InputError(f"none of the {len(paths)} checkpoints in {folder} can be read; move them away to start over")
     return None

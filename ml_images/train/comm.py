@@ -6,7 +6,8 @@ has an explicit name: Horovod's automatic names are counters, and ranks whose co
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
@@ -135,10 +136,17 @@ def ranks_that_differ(model: nn.Module, comm: Comm) -> list[int]:
     return [rank for rank in range(comm.size) if not torch.equal(digests[rank], digests[0])]
 
 
-def average_buffers(model: nn.Module, comm: Comm) -> None:
-    """Give every rank the mean of the ranks' batch-norm statistics, so that all evaluate and save the same model."""
-    if comm.size == 1:
-        return
-    for name, buffer in model.named_buffers():
-        if buffer.is_floating_point():
+@contextmanager
+def averaged_buffers(model: nn.Module, comm: Comm) -> Iterator[None]:
+    """Within: the mean of the ranks' batch-norm statistics, so that all evaluate and save the same model.
+
+    After: each rank's own ones again, so that it changes nothing for training how often a run is saved.
+    """
+    buffers = {name: buffer for name, buffer in model.named_buffers() if buffer.is_floating_point()}
+    own = {name: buffer.clone() for name, buffer in buffers.items()}
+    if comm.size > 1:
+        for name, buffer in buffers.items():
             buffer.copy_(comm.sum(buffer, f"buffer.{name}") / comm.size)
+    yield
+    for name, buffer in buffers.items():
+        buffer.copy_(own[name])

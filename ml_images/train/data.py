@@ -34,12 +34,6 @@ with warnings.catch_warnings():
     import petastorm
     from petastorm.transform import TransformSpec
 
-# They come from Petastorm's worker thread, thousands of them, so a catch_warnings around the call would not help.
-warnings.filterwarnings("ignore", category=FutureWarning, module=r"petastorm\.")
-# It tells, at every opening, that our data sets hold no pickled schema; that is on purpose.
-logging.getLogger("petastorm.etl.dataset_metadata").setLevel(logging.WARNING)
-warnings.filterwarnings("ignore", message="Currently make_reader supports reading only Petastorm datasets")
-
 COLUMNS = ["key", "image", "classes", "confidences"]
 BATCHES_AHEAD = 2  # decoded or being decoded while a step runs
 
@@ -114,6 +108,7 @@ def evaluation_batches(split: Split, config: DataConfig, *, rank: int, size: int
 def read_rows(split: Split, shard: int, shards: int, *, seed: int | None) -> Iterator[Row]:
     """The encoded rows of a shard: row groups shard, shard + shards, ...; in an order drawn from `seed`, if given."""
     check_folder(str(Path(split.folder).parent))
+    _quieten_petastorm()
     reader = petastorm.make_reader(
         split.url,
         schema_fields=COLUMNS,
@@ -176,6 +171,14 @@ def transform_spec(image_size: int, num_classes: int) -> TransformSpec:
         ],
         selected_fields=["key", "image", "targets"],
     )
+
+
+def _quieten_petastorm() -> None:
+    """For the rest of the process: its reader threads warn as long as it reads, where no catch_warnings reaches."""
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"petastorm\.")
+    # Both tell, at every opening, that our data sets hold no pickled schema; that is on purpose.
+    warnings.filterwarnings("ignore", message="Currently make_reader supports reading only Petastorm datasets")
+    logging.getLogger("petastorm.etl.dataset_metadata").setLevel(logging.WARNING)
 
 
 def _decoded(

@@ -4,7 +4,9 @@ A folder is refused when it is unfinished, changed after it was written, or when
 Petastorm unpickles the schema that it finds beside the data, and its restricted unpickler runs any code.
 """
 
+import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,8 +92,16 @@ def check_folder(path: str) -> Path:
     if not (folder / "_SUCCESS").exists():
         raise InputError(f"data.path: '{path}' has no _SUCCESS: not a data set, or one whose writing was not finished")
     # pyarrow takes any file with this ending, at any depth, for the common metadata.
-    for file in sorted(folder.rglob("*_metadata")):
-        refuse_pickles(file)
+    for parent, folders, files in os.walk(folder):
+        for name in folders:
+            if Path(parent, name).is_symlink():
+                raise InputError(
+                    f"data.path: '{Path(parent, name)}' is a symbolic link to a folder: refused, because it can lead "
+                    "to anything; put the files themselves there"
+                )
+        for name in sorted(files):
+            if name.endswith("_metadata"):
+                refuse_pickles(Path(parent, name))
     return folder
 
 
@@ -130,6 +140,15 @@ def read_split(path: str, name: str) -> Split:
                 f"{folder}/_common_metadata does not list the files that are there: run jobs/materialize.py again"
             )
     return Split(str(folder), int(manifest["num_classes"]), row_groups)
+
+
+def digest_of(split: Split) -> str:
+    """16 hex digits that change with the manifest and with the name, size or row groups of any file of the split."""
+    folder = Path(split.folder)
+    digest = hashlib.sha256((folder.parent / "_manifest.json").read_bytes())
+    sizes = sorted((file.name, file.stat().st_size) for file in folder.iterdir())
+    digest.update(repr((sizes, split.row_groups)).encode())
+    return digest.hexdigest()[:16]
 
 
 def _manifest(root: Path) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """One training run put together: the options of train.py, and the steps that its main names one after the other."""
 
 import dataclasses
-import json
 import os
 import sys
 import time
@@ -14,19 +13,19 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.utils.tensorboard import SummaryWriter
 
-from ml_images.errors import InputError
+from ml_images.errors import InputError, StorageError
 from ml_images.options import option
 from ml_images.provenance import provenance
 from ml_images.train import checkpoint
-from ml_images.train.checkpoint import Checkpoint, Position
+from ml_images.train.checkpoint import Position
 from ml_images.train.comm import Comm
 from ml_images.train.data import DataConfig, evaluation_batches, training_batches
-from ml_images.train.dataset import EpochPlan, Split, plan_epoch, read_split
+from ml_images.train.dataset import EpochPlan, Split, digest_of, plan_epoch, read_split
 from ml_images.train.evaluation import Evaluation, evaluate
 from ml_images.train.journal import RunJournal
 from ml_images.train.loop import Journal, LoopConfig, SilentJournal, Task
 from ml_images.train.losses import multilabel_bce
-from ml_images.train.model import ModelConfig, OptimConfig, build_model, build_optimizer
+from ml_images.train.model import RESNETS, ModelConfig, OptimConfig, build_model, build_optimizer
 from ml_images.train.progress import Progress
 from ml_images.train.run_folder import RunFolder, write_json
 from ml_images.train.schedule import ScheduleConfig, lr_schedule, peak_lr
@@ -49,6 +48,13 @@ class TrainJob(LoopConfig):
         super().__post_init__()
         if self.keep_checkpoints < 1:
             raise ValueError(f"keep_checkpoints must be >= 1, got {self.keep_checkpoints}")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed must be in [0, 2**63), got {self.seed}")
+        if self.model.name in RESNETS and (self.data.batch_size, self.data.image_size) == (1, 32):
+            raise ValueError(
+                "data.batch_size=1 with data.image_size=32: the last map of a ResNet is 1x1 then and batch norm would "
+                "see one value per channel; choose a batch_size >= 2 or an image_size >= 33"
+            )
         if self.schedule.warmup_epochs >= self.epochs:
             raise ValueError(
                 f"schedule.warmup_epochs must be less than epochs={self.epochs}, got {self.schedule.warmup_epochs}"
@@ -62,6 +68,7 @@ class Inputs:
     train: Split
     val: Split
     plan: EpochPlan
+    data_digest: str  # of the training split
 
 
 def read_inputs(job: TrainJob, comm: Comm) -> Inputs:
@@ -70,12 +77,13 @@ def read_inputs(job: TrainJob, comm: Comm) -> Inputs:
     def look() -> Any:
         train = read_split(job.data.path, "train")
         plan = plan_epoch(train, job.data.batch_size, comm.size)
-        return [dataclasses.asdict(part) for part in (train, read_split(job.data.path, "val"), plan)]
+        parts = [dataclasses.asdict(part) for part in (train, read_split(job.data.path, "val"), plan)]
+        return [*parts, digest_of(train)]
 
-    train, val, plan = from_rank_0(comm, look, "inputs")
+    train, val, plan, data_digest = from_rank_0(comm, look, "inputs")
     for split in (train, val):
         split["row_groups"] = tuple(split["row_groups"])
-    return Inputs(Split(**train), Split(**val), EpochPlan(**plan))
+    return Inputs(Split(**train), Split(**val), EpochPlan(**plan), data_digest)
 
 
 def build(job: TrainJob, num_classes: int, comm: Comm) -> tuple[nn.Module, Optimizer, torch.device]:
@@ -88,19 +96,20 @@ def build(job: TrainJob, num_classes: int, comm: Comm) -> tuple[nn.Module, Optim
 
 
 def open_run(
-    job: TrainJob, config: dict[str, Any], plan: EpochPlan, model: nn.Module, optimizer: Optimizer, comm: Comm
+    job: TrainJob, config: dict[str, Any], inputs: Inputs, model: nn.Module, optimizer: Optimizer, comm: Comm
 ) -> Position:
-    """Claim the output folder and put all ranks where the run goes on: at its start or at a checkpoint."""
+    """Put all ranks where the run goes on, at its start or at a checkpoint, and then claim the output folder."""
     folder = RunFolder(job.output)
 
     def claim() -> Any:
-        folder.claim(config)
+        folder.refuse_foreign()
         start = folder.find_start(job.resume)
-        if start is None:
-            return dataclasses.asdict(Position(0, 0, plan.steps, comm.size))
-        checkpoint.restore(start, model, optimizer)
-        position = continue_from(start, plan, job)
-        folder.forget_after(position.step)
+        position = Position(0, 0, 0, inputs.plan.steps, row_order(job, inputs))
+        if start is not None:
+            position = continue_from(start.position, position, job.epochs)
+            checkpoint.restore(start, model, optimizer)
+        folder.claim(config)  # only now: a start that is refused leaves the folder as it was
+        folder.forget_after(position.epoch)
         return dataclasses.asdict(position)
 
     position = Position(**from_rank_0(comm, claim, "start"))
@@ -108,19 +117,32 @@ def open_run(
     return position
 
 
-def continue_from(start: Checkpoint, plan: EpochPlan, job: TrainJob) -> Position:
-    """Where a run goes on; InputError when the plan changed in the middle of an epoch or the epochs are over."""
-    was = start.position
-    same = (was.steps_per_epoch, was.ranks) == (plan.steps, plan.size)
-    if was.step_in_epoch and not same:
-        raise InputError(
-            f"the checkpoint is in the middle of an epoch of {was.steps_per_epoch} steps on {was.ranks} ranks, this "
-            f"run has {plan.steps} steps on {plan.size}: go on with the same data, ranks and data.batch_size, or from "
-            "a checkpoint at the end of an epoch"
-        )
-    if was.epoch > job.epochs:
-        raise InputError(f"the checkpoint has {was.epoch} epochs behind it, epochs={job.epochs} asks for fewer")
-    return Position(was.epoch, was.step_in_epoch, plan.steps, plan.size)
+def row_order(job: TrainJob, inputs: Inputs) -> dict[str, Any]:
+    """What decides which rows a step gets: were any of it changed within an epoch, rows would come twice or never."""
+    return {
+        "data set": inputs.data_digest,
+        "seed": job.seed,
+        "ranks": inputs.plan.size,
+        "data.batch_size": job.data.batch_size,
+        "data.shuffle_rows": job.data.shuffle_rows,
+    }
+
+
+def continue_from(was: Position, fresh: Position, epochs: int) -> Position:
+    """Where a run that was at `was` goes on under the plan of `fresh`.
+
+    Raises InputError when the order of rows changed in the middle of an epoch, or when the epochs are over.
+    """
+    if was.step_in_epoch:
+        for name, now in fresh.order.items():
+            if was.order.get(name) != now:
+                raise InputError(
+                    f"the checkpoint is in the middle of an epoch with {name}={was.order.get(name)}, this run has "
+                    f"{name}={now}: go on with the same, or from a checkpoint at the end of an epoch"
+                )
+    if was.epoch > epochs:
+        raise InputError(f"the checkpoint has {was.epoch} epochs behind it, epochs={epochs} asks for fewer")
+    return dataclasses.replace(was, steps_per_epoch=fresh.steps_per_epoch, order=fresh.order)
 
 
 def make_task(
@@ -154,7 +176,8 @@ def open_journal(
     """Rank 0's journal, after it has said what was derived from options and data; silence elsewhere."""
     if comm.rank:
         return SilentJournal()
-    plan, total_steps = inputs.plan, job.epochs * inputs.plan.steps
+    plan = inputs.plan
+    total_steps = start.step + job.epochs * plan.steps - start.step_of_plan
     global_batch = plan.batch_size * plan.size
     progress = Progress(sys.stdout, total_steps, global_batch)
     progress.note(f"an epoch: {plan}")
@@ -166,7 +189,8 @@ def open_journal(
     if not inputs.val.rows:
         progress.note("the validation split is empty: nothing is evaluated")
     folder = RunFolder(job.output)
-    writer = SummaryWriter(str(folder.tensorboard), purge_step=start.step + 1)
+    with checkpoint.storage_errors(folder.tensorboard):
+        writer = SummaryWriter(str(folder.tensorboard), purge_step=start.step + 1)
     return RunJournal(folder, progress, writer, task.model, task.optimizer, config, global_batch, job.keep_checkpoints)
 
 
@@ -175,7 +199,7 @@ def write_report(job: TrainJob, config: dict[str, Any], inputs: Inputs, end: Pos
     if comm.rank:
         return
     folder = RunFolder(job.output)
-    history = [json.loads(line) for line in folder.history.read_text(encoding="utf-8").splitlines()]
+    history = folder.read_history()
     evaluated = [record for record in history if "validation" in record]
     report = {
         "job": "train",
@@ -197,13 +221,13 @@ def write_report(job: TrainJob, config: dict[str, Any], inputs: Inputs, end: Pos
 def from_rank_0(comm: Comm, make: Callable[[], Any], name: str) -> Any:
     """What `make` returns on rank 0 (JSON), on every rank.
 
-    When it raises InputError there, the other ranks leave with exit code 2 and rank 0 alone tells why.
+    When it raises InputError or StorageError there, the other ranks leave with exit code 2 and rank 0 alone tells why.
     """
     answer: Any = None
     if comm.rank == 0:
         try:
             answer = {"value": make()}
-        except InputError:
+        except (InputError, StorageError):
             comm.broadcast_json({}, name)
             raise
     answer = comm.broadcast_json(answer, name)

@@ -39,17 +39,17 @@ class RunJournal:
 
     def step(self, step: int, epoch: int, loss: float, lr: float) -> None:
         self._progress.step(step, epoch, loss, lr)
-        self._writer.add_scalar("train/loss", loss, step)
-        self._writer.add_scalar("train/lr", lr, step)
+        self._draw("train/loss", loss, step)
+        self._draw("train/lr", lr, step)
 
     def epoch(self, record: dict[str, Any], evaluation: Evaluation | None) -> None:
-        record["images_per_s"] = record["steps"] * self._images_per_step / max(record["elapsed_s"], 1e-9)
+        record["images_per_s"] = record.pop("steps_per_s") * self._images_per_step
         line = f"epoch {record['epoch']}: training loss {record['loss']:.4f}, {record['images_per_s']:.1f} images/s"
-        self._writer.add_scalar("train/images_per_s", record["images_per_s"], record["step"])
+        self._draw("train/images_per_s", record["images_per_s"], record["step"])
         if evaluation is not None:
             record["validation"] = dataclasses.asdict(evaluation)
             for name in ("mean_average_precision", "prior", "loss"):
-                self._writer.add_scalar(f"validation/{name}", getattr(evaluation, name), record["step"])
+                self._draw(f"validation/{name}", getattr(evaluation, name), record["step"])
             line += f"; {evaluation}"
         self._folder.record(record)
         self._progress.note(line)
@@ -57,3 +57,7 @@ class RunJournal:
     def save(self, position: Position, score: float | None) -> None:
         state = checkpoint.capture(position, score, self._config, self._model, self._optimizer)
         checkpoint.save(self._folder.checkpoints, state, self._keep)
+
+    def _draw(self, tag: str, value: float, step: int) -> None:
+        with checkpoint.storage_errors(self._folder.tensorboard):
+            self._writer.add_scalar(tag, value, step)

@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 
 from ml_images.options import option
 from ml_images.train.checkpoint import Position
-from ml_images.train.comm import Comm, average_buffers, ranks_that_differ
+from ml_images.train.comm import Comm, averaged_buffers, ranks_that_differ
 from ml_images.train.data import Batch
 from ml_images.train.evaluation import Evaluation
 from ml_images.train.transforms import normalise
@@ -38,7 +38,7 @@ class LoopConfig:
 
 
 class Diverged(Exception):
-    """Loss or weights are no numbers any more, or ranks hold different weights; the last checkpoint is good."""
+    """Loss or weights are no numbers any more, or ranks hold different weights; nothing of it was saved."""
 
 
 class Journal(Protocol):
@@ -76,7 +76,7 @@ class Task:
     loss: Callable[[Tensor, Tensor], Tensor]  # logits, targets -> mean over images
     batches: Callable[[int, int], Iterable[Batch]]  # epoch, batches to skip -> this rank's batches
     evaluate: Callable[[], Evaluation | None]
-    lr_at: Callable[[int], float]
+    lr_at: Callable[[int], float]  # Position.step_of_plan -> learning rate
     device: torch.device
 
 
@@ -88,36 +88,34 @@ def fit(
     Returns where it stopped. Raises Diverged on every rank at the same step.
     """
     task.model.train()
-    for epoch in range(start.epoch, config.epochs):
-        skip = start.step_in_epoch if epoch == start.epoch else 0
-        began, loss_sum = time.monotonic(), 0.0
-        batches = itertools.islice(task.batches(epoch, skip), start.steps_per_epoch - skip)
-        position = Position(epoch, skip, start.steps_per_epoch, comm.size)
+    position = start
+    while position.epoch < config.epochs:
+        began, skip = time.monotonic(), position.step_in_epoch
+        batches = itertools.islice(task.batches(position.epoch, skip), position.steps_per_epoch - skip)
         for batch in batches:
-            lr = task.lr_at(position.step)
+            lr = task.lr_at(position.step_of_plan)
             loss, stopping = train_step(task, batch, lr, position.step, comm, stop())
-            position = Position(epoch, position.step_in_epoch + 1, start.steps_per_epoch, comm.size)
-            loss_sum += loss
-            journal.step(position.step, epoch, loss, lr)
+            position = position.after_step(loss)
+            journal.step(position.step, position.epoch, loss, lr)
             if stopping:
-                _save(task, position, None, comm, journal)
+                _save(task, position, comm, journal)
                 return position
             due = config.checkpoint_every_steps and position.step % config.checkpoint_every_steps == 0
-            if due and position.step_in_epoch < start.steps_per_epoch:
-                _save(task, position, None, comm, journal)
-        steps = position.step_in_epoch - skip
-        if position.step_in_epoch < start.steps_per_epoch:
+            if due and position.step_in_epoch < position.steps_per_epoch:
+                _save(task, position, comm, journal)
+        if position.step_in_epoch < position.steps_per_epoch:
             raise RuntimeError(f"rank {comm.rank} ran out of batches at step {position.step}; the plan promised more")
         elapsed_s = time.monotonic() - began
         record = {
-            "epoch": epoch + 1,
+            "epoch": position.epoch + 1,
             "step": position.step,
-            "loss": loss_sum / max(1, steps),
-            "elapsed_s": elapsed_s,
-            "steps": steps,
+            "loss": position.loss_sum / position.steps_per_epoch,
+            "elapsed_s": elapsed_s,  # since the epoch began or was resumed
+            "steps_per_s": (position.step_in_epoch - skip) / max(elapsed_s, 1e-9),
         }
-        _finish_epoch(task, config, epoch, start.steps_per_epoch, record, comm, journal)
-    return Position(config.epochs, 0, start.steps_per_epoch, comm.size)
+        position = position.next_epoch()
+        _finish_epoch(task, config, position, record, comm, journal)
+    return position
 
 
 def train_step(task: Task, batch: Batch, lr: float, step: int, comm: Comm, stop: bool) -> tuple[float, bool]:
@@ -137,8 +135,8 @@ def train_step(task: Task, batch: Batch, lr: float, step: int, comm: Comm, stop:
     bad_ranks = [rank for rank in range(comm.size) if seen[2 + rank]]
     if bad_ranks:
         raise Diverged(
-            f"the loss is not finite at step {step + 1} on rank {', '.join(map(str, bad_ranks))}: the run stops, its "
-            "last checkpoint is kept; a smaller optim.lr or a longer schedule.warmup_epochs usually helps"
+            f"the loss is not finite at step {step + 1} on rank {', '.join(map(str, bad_ranks))}: the run stops "
+            "without saving; a smaller optim.lr or a longer schedule.warmup_epochs usually helps"
         )
     loss.backward()
     task.optimizer.step()
@@ -148,39 +146,39 @@ def train_step(task: Task, batch: Batch, lr: float, step: int, comm: Comm, stop:
 def _finish_epoch(
     task: Task,
     config: LoopConfig,
-    epoch: int,
-    steps_per_epoch: int,
+    position: Position,
     record: dict[str, Any],
     comm: Comm,
     journal: Journal,
 ) -> None:
-    """Evaluate when it is due, keep a checkpoint and write the epoch down."""
-    _agree(task.model, comm, record["step"])
-    due = (epoch + 1) % config.eval_every_epochs == 0 or epoch + 1 == config.epochs
-    evaluation = task.evaluate() if due else None
-    score = (
-        None
-        if evaluation is None or math.isnan(evaluation.mean_average_precision)
-        else evaluation.mean_average_precision
-    )
-    journal.epoch(record, evaluation)
-    journal.save(Position(epoch + 1, 0, steps_per_epoch, comm.size), score)
+    """At the end of an epoch: evaluate when it is due, write the epoch down and keep a checkpoint."""
+    with averaged_buffers(task.model, comm):
+        _check(task.model, comm, position.step)
+        due = position.epoch % config.eval_every_epochs == 0 or position.epoch == config.epochs
+        evaluation = task.evaluate() if due else None
+        score = (
+            None
+            if evaluation is None or math.isnan(evaluation.mean_average_precision)
+            else evaluation.mean_average_precision
+        )
+        journal.epoch(record, evaluation)
+        journal.save(position, score)
 
 
-def _save(task: Task, position: Position, score: float | None, comm: Comm, journal: Journal) -> None:
-    _agree(task.model, comm, position.step)
-    journal.save(position, score)
+def _save(task: Task, position: Position, comm: Comm, journal: Journal) -> None:
+    with averaged_buffers(task.model, comm):
+        _check(task.model, comm, position.step)
+        journal.save(position, None)
 
 
-def _agree(model: nn.Module, comm: Comm, step: int) -> None:
-    """Make all ranks hold one and the same, finite model, or raise Diverged on all of them."""
-    average_buffers(model, comm)
+def _check(model: nn.Module, comm: Comm, step: int) -> None:
+    """Raise Diverged on all ranks unless they hold one and the same, finite model."""
     broken = [name for name, tensor in model.state_dict().items() if not torch.isfinite(tensor).all()]
     count = int(comm.sum(torch.tensor([len(broken)]), "not_finite"))
     if count:
         first = f", on this rank first '{broken[0]}'" if broken else ""
         raise Diverged(
-            f"weights are not finite after step {step}{first}: the last checkpoint is kept; try a smaller optim.lr"
+            f"weights are not finite after step {step}{first}: the run stops without saving; try a smaller optim.lr"
         )
     differing = ranks_that_differ(model, comm)
     if differing:

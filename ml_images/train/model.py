@@ -1,5 +1,6 @@
 """Which network, and how its outputs are made: one logit a class, no weights from elsewhere."""
 
+import math
 from dataclasses import dataclass
 
 import torchvision
@@ -30,12 +31,12 @@ class OptimConfig:
     weight_decay: float = option(1e-4, "L2 factor on weights; biases and batch norm are left alone")
 
     def __post_init__(self) -> None:
-        if self.lr <= 0:
-            raise ValueError(f"optim.lr must be > 0, got {self.lr}")
+        if not 0 < self.lr < math.inf:
+            raise ValueError(f"optim.lr must be > 0 and finite, got {self.lr}")
         if not 0 <= self.momentum < 1:
             raise ValueError(f"optim.momentum must be in [0, 1), got {self.momentum}")
-        if self.weight_decay < 0:
-            raise ValueError(f"optim.weight_decay must be >= 0, got {self.weight_decay}")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ValueError(f"optim.weight_decay must be >= 0 and finite, got {self.weight_decay}")
 
 
 class TinyCnn(nn.Module):

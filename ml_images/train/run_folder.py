@@ -15,26 +15,38 @@ FORMAT = "ml-images training run 1"
 
 
 class RunFolder:
-    """A folder that belongs to one run. Making the object touches nothing; `claim` does."""
+    """A folder that belongs to one run. Making the object touches nothing; what writes raises StorageError."""
 
     def __init__(self, path: str) -> None:
         self.path = Path(path)
+        self._marker = self.path / "run.json"
         self.checkpoints = self.path / "checkpoints"
         self.history = self.path / "history.jsonl"
         self.report = self.path / "report.json"
         self.tensorboard = self.path / "tensorboard"
 
-    def claim(self, config: dict[str, Any]) -> None:
-        """Make the folder, or go on in one that a run of ours has made; InputError for any other."""
-        marker = self.path / "run.json"
+    def refuse_foreign(self) -> None:
+        """InputError unless the folder is new, empty, or made by a run of ours; changes nothing."""
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"output={self.path} is a file, expected a folder")
-        if self.path.is_dir() and any(self.path.iterdir()) and not marker.exists():
+        if self.path.is_dir() and any(self.path.iterdir()) and not self._is_ours():
             raise InputError(
-                f"output={self.path} exists and is not a training run of ours (no run.json); choose another"
+                f"output={self.path} exists and is not a training run of ours (no run.json of '{FORMAT}'); "
+                "choose another"
             )
-        self.path.mkdir(parents=True, exist_ok=True)
-        write_json(marker, {"format": FORMAT, "config": config})
+
+    def claim(self, config: dict[str, Any]) -> None:
+        """Make the folder and write down whose it is, with the options of the newest start."""
+        with checkpoint.storage_errors(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+        write_json(self._marker, {"format": FORMAT, "config": config})
+
+    def _is_ours(self) -> bool:
+        try:
+            marker = json.loads(self._marker.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        return isinstance(marker, dict) and marker.get("format") == FORMAT
 
     def find_start(self, resume: str) -> checkpoint.Checkpoint | None:
         """The checkpoint to go on from; None for a fresh start.
@@ -58,21 +70,30 @@ class RunFolder:
             raise InputError(
                 f"resume={resume}: {error}; accepted are auto, never or the path of a checkpoint"
             ) from error
-        if existing and existing[-1].name > f"step-{start.position.step:010d}.safetensors":
+        if existing and existing[-1].name > checkpoint.file_name(start.position):
             raise InputError(f"output={self.path} holds later checkpoints than resume={resume}; choose another output")
         return start
 
-    def forget_after(self, step: int) -> None:
-        """Drop the records of steps after `step`: they are about to happen again."""
+    def forget_after(self, epochs: int) -> None:
+        """Drop the records of all but the first `epochs` epochs: the others are about to happen again."""
         if self.history.exists():
-            records = [json.loads(line) for line in self.history.read_text(encoding="utf-8").splitlines()]
-            kept = "".join(json.dumps(record) + "\n" for record in records if record["step"] <= step)
-            replace_text(self.history, kept)
+            kept = [record for record in self.read_history() if record["epoch"] <= epochs]
+            replace_text(self.history, "".join(json.dumps(record) + "\n" for record in kept))
 
     def record(self, record: dict[str, Any]) -> None:
         """Add one line to the history."""
-        with self.history.open("a", encoding="utf-8") as file:
+        with checkpoint.storage_errors(self.history), self.history.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
+
+    def read_history(self) -> list[dict[str, Any]]:
+        """The records, one for each epoch. A last line without its end was torn by a kill: it was never written."""
+        if not self.history.exists():
+            return []
+        lines = self.history.read_bytes().split(b"\n")[:-1]
+        try:
+            return [json.loads(line) for line in lines]
+        except ValueError as error:
+            raise InputError(f"{self.history} is damaged ({error}); move it away to go on without it") from error
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -83,8 +104,12 @@ def write_json(path: Path, value: Any) -> None:
 def replace_text(path: Path, text: str) -> None:
     """Write `text` beside, flush, move into place."""
     beside = path.with_name(path.name + ".tmp")
-    with beside.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    with checkpoint.storage_errors(path):
+        try:
+            with beside.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)

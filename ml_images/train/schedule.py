@@ -17,8 +17,8 @@ class ScheduleConfig:
     warmup_epochs: float = option(5.0, "epochs over which the learning rate rises linearly to its peak")
 
     def __post_init__(self) -> None:
-        if self.warmup_epochs < 0:
-            raise ValueError(f"schedule.warmup_epochs must be >= 0, got {self.warmup_epochs}")
+        if not 0 <= self.warmup_epochs < math.inf:
+            raise ValueError(f"schedule.warmup_epochs must be >= 0 and finite, got {self.warmup_epochs}")
 
 
 def peak_lr(lr: float, global_batch: int) -> float:

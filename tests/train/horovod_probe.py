@@ -52,7 +52,7 @@ def main(data: str, answers: str) -> None:
             yield batch
 
     task = dataclasses.replace(steps.make_task(job, inputs, model, optimizer, device, comm), batches=noted)
-    start = steps.Position(0, 0, inputs.plan.steps, comm.size)
+    start = steps.Position(0, 0, 0, inputs.plan.steps, {})
     end = fit(task, job, start, comm, SilentJournal(), lambda: False)
     last = task.evaluate()
     seen |= {

@@ -1,5 +1,6 @@
 import json
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ def trained(seed: int = 0, momentum: float = 0.9) -> tuple[nn.Module, torch.opti
 
 def state(step: int, score: float | None = None, seed: int = 0) -> Checkpoint:
     model, optimizer = trained(seed)
-    return checkpoint.capture(Position(step // 10, step % 10, 10, 1), score, {"epochs": 3}, model, optimizer)
+    return checkpoint.capture(Position(step, step // 10, step % 10, 10, {}), score, {"epochs": 3}, model, optimizer)
 
 
 def names(folder: Path) -> list[str]:
@@ -44,7 +45,7 @@ def test_what_is_loaded_is_what_was_saved(tmp_path: Path) -> None:
 
 def test_a_restored_run_makes_the_same_next_step(tmp_path: Path) -> None:
     model, optimizer = trained()
-    path = checkpoint.save(tmp_path, checkpoint.capture(Position(0, 1, 10, 1), None, {}, model, optimizer), keep=1)
+    path = checkpoint.save(tmp_path, checkpoint.capture(Position(1, 0, 1, 10, {}), None, {}, model, optimizer), keep=1)
     other, other_optimizer = trained(seed=5)
     checkpoint.restore(checkpoint.load(path), other, other_optimizer)
     for network, sgd in ((model, optimizer), (other, other_optimizer)):
@@ -90,7 +91,7 @@ def test_a_damaged_checkpoint_is_skipped_for_the_one_before(
     assert len(caplog.records) == 1
     assert path.name in caplog.text
     with pytest.raises(Unreadable):
-        checkpoint.load(path)
+        checkpoint.load(path.with_name(f"{path.name}.unreadable"))
 
 
 def test_no_checkpoint_is_not_the_same_as_no_readable_one(tmp_path: Path) -> None:
@@ -127,7 +128,7 @@ def test_another_network_is_refused_by_name() -> None:
 
 def test_a_run_without_momentum_is_saved_and_restored(tmp_path: Path) -> None:
     model, optimizer = trained(momentum=0.0)
-    path = checkpoint.save(tmp_path, checkpoint.capture(Position(0, 1, 1, 1), None, {}, model, optimizer), keep=1)
+    path = checkpoint.save(tmp_path, checkpoint.capture(Position(1, 0, 1, 1, {}), None, {}, model, optimizer), keep=1)
     loaded = checkpoint.load(path)
     assert not any(name.startswith("momentum.") for name in loaded.tensors)
     checkpoint.restore(loaded, model, optimizer)
@@ -138,4 +139,55 @@ def test_a_checkpoint_says_what_it_is_without_being_loaded(tmp_path: Path) -> No
     path = checkpoint.save(tmp_path, state(12), keep=1)
     length = int.from_bytes(path.read_bytes()[:8], "little")
     about = json.loads(json.loads(path.read_bytes()[8 : 8 + length])["__metadata__"]["ml-images"])
-    assert about["position"] == {"epoch": 1, "step_in_epoch": 2, "steps_per_epoch": 10, "ranks": 1}
+    assert about["position"] == {
+        "step": 12,
+        "epoch": 1,
+        "step_in_epoch": 2,
+        "steps_per_epoch": 10,
+        "order": {},
+        "loss_sum": 0.0,
+    }
+
+
+def test_the_one_just_written_is_kept_whatever_the_others_are_called(tmp_path: Path) -> None:
+    for step in (8, 9, 3):
+        path = checkpoint.save(tmp_path, state(step), keep=1)
+        assert path.exists()
+    assert names(tmp_path) == [path.name]
+
+
+@pytest.mark.parametrize("keep", [2, 3, 5])
+def test_as_many_are_kept_as_were_asked_for(tmp_path: Path, keep: int) -> None:
+    for step in range(1, 5):
+        checkpoint.save(tmp_path, state(step), keep=keep)
+    assert [path.name for path in checkpoint.list_checkpoints(tmp_path)] == [
+        f"step-{step:010d}.safetensors" for step in range(max(1, 5 - keep), 5)
+    ]
+
+
+def test_a_damaged_checkpoint_never_takes_the_place_of_a_good_one(tmp_path: Path) -> None:
+    for step in (1, 5):
+        path = checkpoint.save(tmp_path, state(step), keep=2)
+    path.write_bytes(b"")
+    assert checkpoint.latest(tmp_path) is not None
+    checkpoint.save(tmp_path, state(2), keep=1)  # and now a kill
+    found = checkpoint.latest(tmp_path)
+    assert found is not None
+    assert found.position.step == 2
+    assert names(tmp_path) == ["step-0000000002.safetensors", f"{path.name}.unreadable"]
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640)])
+def test_others_may_read_a_checkpoint_as_far_as_the_umask_lets_them(tmp_path: Path, umask: int, mode: int) -> None:
+    before = os.umask(umask)
+    try:
+        path = checkpoint.save(tmp_path, state(1, 0.5), keep=1)
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == (tmp_path / "best.safetensors").stat().st_mode & 0o777 == mode
+
+
+def test_a_folder_that_cannot_be_made_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match=r"^cannot write .*file/below/step-0000000001.safetensors: Not a directory$"):
+        checkpoint.save(tmp_path / "file" / "below", state(1), keep=1)

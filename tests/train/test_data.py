@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -138,6 +140,18 @@ def test_a_pickle_that_appears_after_the_check_is_refused_too(make_dataset: Make
     write_metadata(root / "split=train", {b"dataset-toolkit.unischema.v1": b"cos\nsystem\n(S'true'\ntR."})
     with pytest.raises(InputError, match=r"holds a pickle"):
         next(training_batches(split, config(root), seed=0, epoch=0, rank=0, size=1))
+
+
+def test_importing_the_reader_leaves_the_filters_of_warnings_and_the_loggers_alone() -> None:
+    program = """
+import logging, warnings
+import petastorm, torch
+known = {str(entry) for entry in warnings.filters}
+import ml_images.train.data
+assert {str(entry) for entry in warnings.filters} <= known, set(map(str, warnings.filters)) - known
+assert logging.getLogger("petastorm.etl.dataset_metadata").level == logging.NOTSET
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True)
 
 
 def test_petastorms_plain_reader_reads_the_data_set(dataset: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_images.errors import InputError
-from ml_images.train.dataset import ROW_GROUPS_KEY, Split, check_folder, plan_epoch, read_split
+from ml_images.train.dataset import ROW_GROUPS_KEY, Split, check_folder, digest_of, plan_epoch, read_split
 
 Make = Callable[..., Path]
 
@@ -63,17 +63,55 @@ class Explosive:
 
 @pytest.mark.parametrize(
     ("folder", "name"),
-    [("", "_common_metadata"), ("split=train", "_common_metadata"), ("split=train", "harmless_common_metadata")],
+    [
+        ("", "_common_metadata"),
+        ("split=train", "_common_metadata"),
+        ("split=train", "harmless_common_metadata"),
+        ("split=train/below", "_metadata"),
+    ],
 )
 @pytest.mark.parametrize("key", ["dataset-toolkit.unischema.v1", "dataset-toolkit.rowgroups_index.v1"])
 def test_a_pickle_is_refused_before_anything_opens_it(
     make_dataset: Make, tmp_path: Path, folder: str, name: str, key: str
 ) -> None:
     root, trap = make_dataset(), tmp_path / "ran"
+    (root / folder).mkdir(exist_ok=True)
     write_metadata(root / folder, {key.encode(): pickle.dumps(Explosive(trap)), ROW_GROUPS_KEY: b"{}"}, name)
     with pytest.raises(InputError, match=rf"{name} holds a pickle \({key}\).*refused"):
         read_split(str(root), "train")
     assert not trap.exists()
+
+
+def test_a_pickle_behind_a_symbolic_link_is_refused_before_anything_opens_it(
+    make_dataset: Make, tmp_path: Path
+) -> None:
+    root, trap = make_dataset(), tmp_path / "ran"
+    split = (root / "split=train").rename(tmp_path / "elsewhere")
+    (root / "split=train").symlink_to(split)
+    write_metadata(split, {b"dataset-toolkit.unischema.v1": pickle.dumps(Explosive(trap)), ROW_GROUPS_KEY: b"{}"})
+    with pytest.raises(InputError, match=r"split=train' is a symbolic link to a folder: refused"):
+        check_folder(str(root))
+    assert not trap.exists()
+
+
+def test_a_link_to_the_whole_data_set_is_followed(make_dataset: Make, tmp_path: Path) -> None:
+    root = make_dataset()
+    (tmp_path / "link").symlink_to(root)
+    assert read_split(str(tmp_path / "link"), "train").rows == read_split(str(root), "train").rows
+    write_metadata(root / "split=train", {b"dataset-toolkit.unischema.v1": b"."})
+    with pytest.raises(InputError, match=r"holds a pickle"):
+        check_folder(str(tmp_path / "link"))
+
+
+def test_the_digest_of_a_split_tells_data_sets_apart_wherever_they_lie(make_dataset: Make, tmp_path: Path) -> None:
+    root = make_dataset()
+    digest = digest_of(read_split(str(root), "train"))
+    moved = root.rename(tmp_path / "moved")
+    assert digest_of(read_split(str(moved), "train")) == digest
+    with (moved / "_manifest.json").open("a") as manifest:
+        manifest.write(" ")
+    assert digest_of(read_split(str(moved), "train")) != digest
+    assert digest_of(read_split(str(make_dataset(files=4)), "train")) != digest
 
 
 def test_an_unfinished_data_set_is_refused(make_dataset: Make) -> None:

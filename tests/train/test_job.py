@@ -1,27 +1,32 @@
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from ml_images import config
-from ml_images.errors import InputError
-from ml_images.train.checkpoint import Checkpoint, Position
+from ml_images.errors import InputError, StorageError
+from ml_images.train.checkpoint import Position
 from ml_images.train.comm import LocalComm
 from ml_images.train.data import DataConfig
 from ml_images.train.dataset import EpochPlan
-from ml_images.train.job import TrainJob, continue_from, from_rank_0, read_inputs
+from ml_images.train.job import TrainJob, continue_from, from_rank_0, read_inputs, row_order
+from ml_images.train.model import ModelConfig, build_model
 from ml_images.train.schedule import ScheduleConfig
 
 CONF = Path(__file__).parents[2] / "conf"
-JOB = TrainJob(output="run", epochs=10, data=DataConfig(path="data"))
 
 
-def at(epoch: int, step_in_epoch: int) -> Checkpoint:
-    return Checkpoint(Position(epoch, step_in_epoch, steps_per_epoch=8, ranks=2), None, {}, {})
+ORDER = {"data set": "d1", "seed": 0, "ranks": 2, "data.batch_size": 4, "data.shuffle_rows": 9}
 
 
-def plan(steps: int, size: int) -> EpochPlan:
-    return EpochPlan(rows=1000, steps=steps, batch_size=4, size=size)
+def at(epoch: int, step_in_epoch: int) -> Position:
+    return Position(epoch * 8 + step_in_epoch, epoch, step_in_epoch, 8, ORDER, 0.5)
+
+
+def fresh(steps: int, **changed: Any) -> Position:
+    return Position(0, 0, 0, steps, ORDER | changed)
 
 
 @pytest.mark.parametrize(
@@ -45,6 +50,13 @@ def test_options_come_from_files_and_words() -> None:
         (["data.path=x"], "option 'output' is required"),
         (["data.path=x", "output=y", "epochs=3"], "schedule.warmup_epochs must be less than epochs=3, got 5"),
         (["data.path=x", "output=y", "keep_checkpoints=0"], "keep_checkpoints must be >= 1, got 0"),
+        (["data.path=x", "output=y", "seed=-1"], r"seed must be in \[0, 2\*\*63\), got -1"),
+        (["data.path=x", "output=y", f"seed={2**64}"], r"seed must be in \[0, 2\*\*63\), got 1844"),
+        (["data.path=x", "output=y", "optim.lr=.nan"], "optim.lr must be > 0 and finite, got nan"),
+        (
+            ["data.path=x", "output=y", "data.batch_size=1", "data.image_size=32"],
+            "data.batch_size=1 with data.image_size=32: the last map of a ResNet is 1x1",
+        ),
         (["data.path=x", "output=y", "epochs=many"], "option 'epochs': 'many' was given"),
     ],
 )
@@ -53,21 +65,45 @@ def test_wrong_options_end_in_one_line(words: list[str], line: str) -> None:
         config.load(TrainJob, words, program="train.py")
 
 
-def test_a_run_goes_on_in_the_middle_of_an_epoch_under_the_same_plan_only() -> None:
-    assert continue_from(at(3, 5), plan(8, 2), JOB).step == 3 * 8 + 5
-    for changed in (plan(4, 4), plan(8, 1), plan(7, 2)):
-        with pytest.raises(InputError, match="in the middle of an epoch of 8 steps on 2 ranks"):
-            continue_from(at(3, 5), changed, JOB)
+def test_a_run_goes_on_in_the_middle_of_an_epoch_under_the_same_order_only() -> None:
+    assert continue_from(at(3, 5), fresh(8), 10) == at(3, 5)
+    for name, was in ORDER.items():
+        with pytest.raises(InputError, match=rf"of an epoch with {name}={was}, this run has {name}=7: go on with"):
+            continue_from(at(3, 5), fresh(8, **{name: 7}), 10)
 
 
-def test_between_epochs_the_number_of_ranks_may_change() -> None:
-    assert continue_from(at(3, 0), plan(4, 4), JOB) == Position(3, 0, 4, 4)
+def test_between_epochs_the_order_may_change_and_the_steps_count_on() -> None:
+    assert continue_from(at(3, 0), fresh(4, ranks=4), 10) == Position(24, 3, 0, 4, ORDER | {"ranks": 4}, 0.5)
 
 
 def test_a_run_does_not_go_back_to_fewer_epochs() -> None:
     with pytest.raises(InputError, match="has 11 epochs behind it, epochs=10 asks for fewer"):
-        continue_from(at(11, 0), plan(8, 2), JOB)
-    assert continue_from(at(10, 0), plan(8, 2), JOB).epoch == 10
+        continue_from(at(11, 0), fresh(8), 10)
+    assert continue_from(at(10, 0), fresh(8), 10).epoch == 10
+
+
+def test_every_option_and_input_that_decides_the_order_of_rows_is_told_apart(dataset: Path) -> None:
+    def order(**data: int) -> dict[str, Any]:
+        job = TrainJob(output="run", seed=data.pop("seed", 0), data=DataConfig(path=str(dataset), **data))
+        return row_order(job, read_inputs(job, LocalComm()))
+
+    base = order(batch_size=10)
+    assert order(batch_size=10, decode_threads=7) == base
+    for other, name in (
+        (order(batch_size=9), "data.batch_size"),
+        (order(batch_size=10, shuffle_rows=3), "data.shuffle_rows"),
+        (order(batch_size=10, seed=5), "seed"),
+    ):
+        assert [key for key in base if other[key] != base[key]] == [name]
+
+
+def test_the_smallest_batches_that_batch_norm_can_take_are_let_through() -> None:
+    TrainJob(output="run", data=DataConfig(path="x", batch_size=1, image_size=33))
+    TrainJob(output="run", data=DataConfig(path="x", batch_size=1, image_size=32), model=ModelConfig("tiny_cnn"))
+    for batch_size, image_size, fits in ((1, 33, True), (2, 32, True), (1, 32, False)):
+        images = torch.zeros(batch_size, 3, image_size, image_size)
+        with nullcontext() if fits else pytest.raises(ValueError, match="more than 1 value per channel"):
+            build_model(ModelConfig("resnet18"), 2)(images)
 
 
 def test_inputs_are_the_splits_and_the_plan(dataset: Path) -> None:
@@ -89,13 +125,18 @@ class OtherRank(LocalComm):
         return self.told
 
 
-def test_only_rank_0_looks_and_only_rank_0_complains(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", [InputError, StorageError])
+def test_only_rank_0_looks_and_only_rank_0_complains(monkeypatch: pytest.MonkeyPatch, kind: type[Exception]) -> None:
     def fail() -> None:
-        raise InputError("one line")
+        raise kind("one line")
+
+    told = []
+    monkeypatch.setattr(LocalComm, "broadcast_json", lambda self, value, name: told.append(value))
 
     monkeypatch.setattr("ml_images.train.job.LET_RANK_0_SPEAK_S", 0.0)
-    with pytest.raises(InputError, match="one line"):
+    with pytest.raises(kind, match="one line"):
         from_rank_0(LocalComm(), fail, "x")
+    assert told == [{}]
     assert from_rank_0(OtherRank({"value": 5}), fail, "x") == 5
     with pytest.raises(SystemExit) as ended:
         from_rank_0(OtherRank({}), fail, "x")

@@ -31,9 +31,9 @@ def test_an_epoch_is_told_drawn_and_kept(tmp_path: Path) -> None:
     )
     journal.step(1, 0, 0.9, 0.01)
     journal.epoch(
-        {"epoch": 1, "step": 2, "loss": 0.8, "elapsed_s": 4.0, "steps": 2}, Evaluation(10, 0.7, 0.6, 0.2, 2, 0)
+        {"epoch": 1, "step": 2, "loss": 0.8, "elapsed_s": 4.0, "steps_per_s": 0.5}, Evaluation(10, 0.7, 0.6, 0.2, 2, 0)
     )
-    journal.save(Position(1, 0, 2, 1), 0.6)
+    journal.save(Position(2, 1, 0, 2, {}), 0.6)
 
     assert ("train/loss", 0.9, 1) in scalars.written
     assert ("train/lr", 0.01, 1) in scalars.written

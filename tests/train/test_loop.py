@@ -17,6 +17,7 @@ from ml_images.train.losses import multilabel_bce
 from ml_images.train.model import ModelConfig, OptimConfig, build_model, build_optimizer
 
 STEPS = 4  # an epoch
+FRESH = Position(0, 0, 0, STEPS, {})
 NEVER: Callable[[], bool] = lambda: False  # noqa: E731
 
 
@@ -73,15 +74,17 @@ def run(
     task: Task, config: LoopConfig, start: Position | None = None, stop: Callable[[], bool] = NEVER
 ) -> tuple[Diary, Position]:
     diary = Diary(task)
-    return diary, fit(task, config, start or Position(0, 0, STEPS, 1), LocalComm(), diary, stop)
+    return diary, fit(task, config, start or FRESH, LocalComm(), diary, stop)
 
 
 def test_every_step_of_every_epoch_is_made_with_its_own_learning_rate() -> None:
     diary, end = run(make_task(), LoopConfig(epochs=3))
     assert [(step, epoch) for step, epoch, _, _ in diary.steps] == [(s + 1, s // STEPS) for s in range(12)]
     assert [lr for *_, lr in diary.steps] == pytest.approx([0.01 / (s + 1) for s in range(12)])
-    assert end == Position(3, 0, STEPS, 1)
-    assert end.step == 12
+    losses = [loss for _, _, loss, _ in diary.steps]
+    means = [sum(losses[first : first + STEPS]) / STEPS for first in (0, 4, 8)]
+    assert [record["loss"] for record, _ in diary.epochs] == pytest.approx(means)
+    assert end == Position(12, 3, 0, STEPS, {})
 
 
 def test_one_step_is_plain_sgd() -> None:
@@ -90,7 +93,7 @@ def test_one_step_is_plain_sgd() -> None:
     multilabel_bce(by_hand(normalised(batch.images)), batch.targets).backward()
     expected = [p - 0.01 * (p.grad + (1e-4 * p if p.ndim > 1 else 0)) for p in by_hand.parameters()]  # type: ignore[operator]
     task = make_task(feed=lambda epoch, skip: [batch])
-    run(task, LoopConfig(epochs=1), Position(0, 0, 1, 1))
+    run(task, LoopConfig(epochs=1), Position(0, 0, 0, 1, {}))
     assert all(torch.allclose(a, b, atol=1e-7) for a, b in zip(task.model.parameters(), expected, strict=True))
 
 
@@ -111,11 +114,55 @@ def test_a_resumed_run_ends_bit_for_bit_like_one_run(interrupted_at: int) -> Non
     assert end.step == 8
     assert [step for step, *_ in rest.steps] == list(range(interrupted_at + 1, 9))
     assert rest.steps == whole.steps[interrupted_at:]
+    assert untimed(rest) == untimed(whole)[interrupted_at // STEPS :]
     assert all(torch.equal(rest.saved[8].tensors[name], tensor) for name, tensor in whole.saved[8].tensors.items())
 
 
+def untimed(diary: Diary) -> list[tuple[dict[str, Any], Evaluation | None]]:
+    """What a diary says of its epochs, apart from how long they took."""
+    timed = ("elapsed_s", "steps_per_s")
+    return [({name: v for name, v in record.items() if name not in timed}, seen) for record, seen in diary.epochs]
+
+
+def test_a_run_that_goes_on_with_fewer_steps_an_epoch_counts_on_and_keeps_its_learning_rate() -> None:
+    task = make_task()
+    diary, end = run(task, LoopConfig(epochs=4), Position(2 * 16, 2, 0, STEPS, {}))  # two epochs of 16 steps before
+    assert [step for step, *_ in diary.steps] == list(range(33, 41))
+    assert [lr for *_, lr in diary.steps] == pytest.approx([0.01 / (s + 1) for s in range(8, 16)])
+    assert [record["step"] for record, _ in diary.epochs] == [36, 40]
+    assert list(diary.saved) == [36, 40]
+    assert end == Position(40, 4, 0, STEPS, {})
+
+
+class Twin(LocalComm):
+    """Rank 0 of two; the other one has the same weights and losses, and statistics of batch norm that are 0."""
+
+    size = 2
+
+    def sum(self, values: Tensor, name: str) -> Tensor:
+        return values.clone() if name.startswith("buffer.") else values * 2
+
+    def gather(self, rows: Tensor, name: str) -> Tensor:
+        return torch.cat([rows, rows])
+
+
+def test_a_save_holds_the_ranks_mean_statistics_and_leaves_training_its_own() -> None:
+    saved: dict[int, Diary] = {}
+    models = {}
+    for every in (0, 1):
+        task = make_task()
+        saved[every] = Diary(task)
+        fit(task, LoopConfig(epochs=2, checkpoint_every_steps=every), FRESH, Twin(), saved[every], NEVER)
+        models[every] = task.model.state_dict()
+    assert all(torch.equal(models[0][name], models[1][name]) for name in models[0])
+    last = {every: diary.saved[8].tensors for every, diary in saved.items()}
+    assert all(torch.equal(last[0][name], last[1][name]) for name in last[0])
+    name = "features.1.running_var"
+    assert torch.equal(last[0][f"model.{name}"], models[0][name] / 2)
+
+
 def test_a_finished_run_has_nothing_left_to_do() -> None:
-    diary, end = run(make_task(), LoopConfig(epochs=2), Position(2, 0, STEPS, 1))
+    diary, end = run(make_task(), LoopConfig(epochs=2), Position(8, 2, 0, STEPS, {}))
     assert diary.steps == []
     assert end.step == 8
 
@@ -130,8 +177,8 @@ def test_a_loss_that_is_no_number_stops_before_it_reaches_the_weights(bad: float
 
     task = make_task(loss)
     diary = Diary(task)
-    with pytest.raises(Diverged, match=r"loss is not finite at step 6 on rank 0"):
-        fit(task, LoopConfig(epochs=3), Position(0, 0, STEPS, 1), LocalComm(), diary, NEVER)
+    with pytest.raises(Diverged, match=r"loss is not finite at step 6 on rank 0: the run stops without saving; "):
+        fit(task, LoopConfig(epochs=3), FRESH, LocalComm(), diary, NEVER)
     assert list(diary.saved) == [4]  # the last good one
     assert all(torch.isfinite(parameter).all() for parameter in task.model.parameters())
 
@@ -143,7 +190,7 @@ def test_weights_that_are_no_numbers_are_never_saved() -> None:
     stem.running_var.fill_(math.nan)  # unseen by the training loss, ruins the evaluation
     diary = Diary(task)
     with pytest.raises(Diverged, match=r"weights are not finite after step 4"):
-        fit(task, LoopConfig(epochs=1), Position(0, 0, STEPS, 1), LocalComm(), diary, NEVER)
+        fit(task, LoopConfig(epochs=1), FRESH, LocalComm(), diary, NEVER)
     assert diary.saved == {}
 
 
@@ -193,5 +240,5 @@ def test_a_bad_loss_on_another_rank_stops_this_one_before_its_weights_change() -
     task = make_task()
     before = [parameter.clone() for parameter in task.model.parameters()]
     with pytest.raises(Diverged, match=r"loss is not finite at step 1 on rank 1:"):
-        fit(task, LoopConfig(epochs=1), Position(0, 0, STEPS, 2), SickPartner(), Diary(task), NEVER)
+        fit(task, LoopConfig(epochs=1), FRESH, SickPartner(), Diary(task), NEVER)
     assert all(torch.equal(a, b) for a, b in zip(task.model.parameters(), before, strict=True))

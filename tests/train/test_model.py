@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -50,9 +52,16 @@ def test_only_weights_are_decayed() -> None:
 def test_unknown_names_and_impossible_numbers_are_refused() -> None:
     with pytest.raises(ValueError, match=r"model.name must be one of resnet18, .*got 'resnet9000'"):
         ModelConfig("resnet9000")
-    with pytest.raises(ValueError, match=r"optim.lr must be > 0, got 0"):
+    with pytest.raises(ValueError, match=r"optim.lr must be > 0 and finite, got 0"):
         OptimConfig(lr=0)
+    for bad in (math.nan, math.inf):
+        with pytest.raises(ValueError, match=rf"optim.lr must be > 0 and finite, got {bad}"):
+            OptimConfig(lr=bad)
+        with pytest.raises(ValueError, match=rf"optim.weight_decay must be >= 0 and finite, got {bad}"):
+            OptimConfig(weight_decay=bad)
+        with pytest.raises(ValueError, match=rf"optim.momentum must be in \[0, 1\), got {bad}"):
+            OptimConfig(momentum=bad)
     with pytest.raises(ValueError, match=r"optim.momentum must be in \[0, 1\), got 1"):
         OptimConfig(momentum=1)
-    with pytest.raises(ValueError, match=r"optim.weight_decay must be >= 0, got -1"):
+    with pytest.raises(ValueError, match=r"optim.weight_decay must be >= 0 and finite, got -1"):
         OptimConfig(weight_decay=-1)

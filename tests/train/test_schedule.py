@@ -33,9 +33,10 @@ def test_the_rate_at_a_share_of_the_run_is_the_same_for_any_number_of_steps_an_e
     assert few(49) < few(10) == 1.0
 
 
-def test_negative_warm_up_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"schedule.warmup_epochs must be >= 0, got -1"):
-        ScheduleConfig(warmup_epochs=-1)
+@pytest.mark.parametrize("epochs", [-1, math.nan, math.inf])
+def test_impossible_warm_up_is_refused(epochs: float) -> None:
+    with pytest.raises(ValueError, match=rf"schedule.warmup_epochs must be >= 0 and finite, got {epochs}"):
+        ScheduleConfig(warmup_epochs=epochs)
 
 
 def test_part_of_an_epoch_of_warm_up_is_counted_in_steps() -> None:
