@@ -23,7 +23,8 @@ rm -rf "$out"
 mkdir -p "$out"
 started=$SECONDS
 
-run ml-images sample write "$out/world"
+port=$(python -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+run ml-images sample write "$out/world" --port "$port"
 echo
 echo "\$ ml-images sample serve $out/world &"
 ml-images sample serve "$out/world" > "$out/server.log" 2>&1 &
