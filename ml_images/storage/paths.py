@@ -11,7 +11,9 @@ from ml_images.errors import InputError
 
 
 def open_location(location: str) -> tuple[fs.FileSystem, str]:
-    """(file system, path on it without a trailing slash) for a path or URL."""
+    """(file system, path on it without a trailing slash) for a path or URL. Raises InputError for an empty one."""
+    if not location:
+        raise InputError("a location is empty; give a path, file://, s3://, gs:// or hdfs://")
     if "://" not in location:
         return fs.LocalFileSystem(), str(Path(location).expanduser().absolute())
     try:
@@ -66,11 +68,17 @@ def find_files(patterns: list[str], what: str) -> list[tuple[str, int]]:
 
 
 def read_bytes(location: str, what: str) -> bytes:
-    """The whole content of a small file. Raises InputError when it is missing, a directory or empty."""
+    """The whole content of a small file, decompressed by its ending.
+
+    Raises InputError when it is missing, a directory, empty or damaged.
+    """
     _size_of_file(location, what)
     filesystem, path = open_location(location)
-    with filesystem.open_input_stream(path) as stream:
-        return bytes(stream.read())
+    try:
+        with filesystem.open_input_stream(path) as stream:
+            return bytes(stream.read())
+    except OSError as error:
+        raise InputError(f"{what} '{location}' cannot be read: {' '.join(str(error).split())}") from error
 
 
 def _size_of_file(location: str, what: str) -> int:

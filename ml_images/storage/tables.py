@@ -28,8 +28,6 @@ SUCCESS, MARK, STAGING, LOCK = "_SUCCESS", "_ml_images.json", "_staging", "_lock
 
 def claim(location: str, holds: str) -> None:
     """Make our folder for a table or a job's output, or recognise an earlier run's; InputError for anything else."""
-    if not location:
-        raise InputError(f"output is empty; give a folder for {holds}")
     filesystem, path = open_location(location)
     info = filesystem.get_file_info(path)
     if info.type == fs.FileType.File:

@@ -60,3 +60,15 @@ def test_an_unknown_scheme_is_one_line() -> None:
     with pytest.raises(InputError, match="gopher://x") as caught:
         open_location("gopher://x")
     assert "\n" not in str(caught.value)
+
+
+def test_an_empty_location_is_not_the_working_directory() -> None:
+    for use in (open_location, resolve, for_spark):
+        with pytest.raises(InputError, match="a location is empty"):
+            use("")
+
+
+def test_a_damaged_compressed_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "vocabulary.txt.gz").write_bytes(b"\x1f\x8b\x08\x00hello")
+    with pytest.raises(InputError, match=r"vocabulary '.*vocabulary.txt.gz' cannot be read"):
+        read_bytes(f"{tmp_path}/vocabulary.txt.gz", "vocabulary")
