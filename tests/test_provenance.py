@@ -1,8 +1,5 @@
-import shutil
 import subprocess
 from pathlib import Path
-
-import pytest
 
 from ml_images.provenance import git_commit, provenance
 
@@ -13,7 +10,6 @@ def test_versions_name_what_computes() -> None:
     assert facts["written_at"].endswith(" UTC")
 
 
-@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 def test_the_commit_is_the_one_that_is_checked_out(tmp_path: Path) -> None:
     assert git_commit(tmp_path) is None
     identity = ["-c", "user.name=a", "-c", "user.email=a@b"]

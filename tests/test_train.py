@@ -11,18 +11,17 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from dataset_builder import write_dataset
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from ml_images import entry
+from ml_images.train import checkpoint
+
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests" / "train"))
-
-from dataset_builder import write_dataset  # noqa: E402
-
-from ml_images import entry  # noqa: E402
-from ml_images.train import checkpoint  # noqa: E402
 
 TINY = ["model.name=tiny_cnn", "data.image_size=32", "data.batch_size=12", "schedule.warmup_epochs=0.5", "optim.lr=0.5"]
 HOROVODRUN = Path(sys.executable).parent / "horovodrun"
@@ -71,14 +70,15 @@ def plain(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -
     return run
 
 
-def history(run: Path) -> list[dict[str, object]]:
+def history(run: Path) -> list[dict[str, Any]]:
     """What history.jsonl says, apart from how long it took."""
     records = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
     return [{name: record[name] for name in record.keys() - {"elapsed_s", "images_per_s"}} for record in records]
 
 
-def report(run: Path) -> dict[str, object]:
-    return json.loads((run / "report.json").read_text())  # type: ignore[no-any-return]
+def report(run: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((run / "report.json").read_text())
+    return content
 
 
 def test_one_process_trains_reports_and_has_nothing_left_to_do(plain: Plain, dataset: Path, tmp_path: Path) -> None:
@@ -269,7 +269,7 @@ def test_a_killed_rank_ends_the_job_and_a_rerun_ends_like_one_run(
     assert [event.step for event in scalars.Scalars("train/loss")] == list(range(1, 97))
     drawn = {event.step: event.value for event in scalars.Scalars("validation/mean_average_precision")}
     assert drawn == {
-        record["step"]: pytest.approx(record["validation"]["mean_average_precision"])  # type: ignore[index]
+        record["step"]: pytest.approx(record["validation"]["mean_average_precision"])
         for record in history(tmp_path / "whole")
     }
 

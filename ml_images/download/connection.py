@@ -34,21 +34,21 @@ class Deadline:
         return min(left, self.step_s)
 
 
-class _Bounded:
-    deadline: Deadline | None = None
-
-    def recv_into(self, *args: Any) -> int:
-        if self.deadline is not None:
-            self.settimeout(self.deadline.left_s())  # type: ignore[attr-defined]
-        return super().recv_into(*args)  # type: ignore[misc]
-
-
-class BoundedSocket(_Bounded, socket.socket):
+class BoundedSocket(socket.socket):
     """A socket whose every read ends at the deadline."""
 
+    deadline: Deadline | None = None
 
-class BoundedTlsSocket(_Bounded, ssl.SSLSocket):
-    """The same over TLS; OpenSSL's own calls (handshake, one record) each end at the socket's timeout."""
+    def recv_into(self, *args: Any, **kwargs: Any) -> int:
+        if self.deadline is not None:
+            self.settimeout(self.deadline.left_s())
+        return super().recv_into(*args, **kwargs)
+
+
+class BoundedTlsSocket(BoundedSocket, ssl.SSLSocket):
+    """The same over TLS: SSLSocket.recv_into comes next in line. OpenSSL's own calls
+    (handshake, one record) each end at the socket's timeout.
+    """
 
 
 def dial(family: int, where: tuple, timeout_s: float) -> BoundedSocket:
@@ -121,14 +121,18 @@ class _CheckedHTTPSPool(HTTPSConnectionPool):
     ConnectionCls = _CheckedHTTPSConnection
 
 
-def pool_manager(rules: Rules, num_pools: int) -> PoolManager:
+class CheckedPoolManager(PoolManager):
     """Pools of kept-alive connections, one connection a host and `num_pools` hosts, that follow `rules`."""
-    manager = PoolManager(num_pools=num_pools, maxsize=1, ssl_context=rules.network.tls())
-    manager.pool_classes_by_scheme = {  # keywords that a pool does not know go on to its connections
-        "http": functools.partial(_CheckedHTTPPool, rules=rules),  # type: ignore[dict-item]
-        "https": functools.partial(_CheckedHTTPSPool, rules=rules),  # type: ignore[dict-item]
-    }
-    return manager
+
+    def __init__(self, rules: Rules, num_pools: int) -> None:
+        super().__init__(num_pools=num_pools, maxsize=1, ssl_context=rules.network.tls())
+        self.rules = rules
+        self.pool_classes_by_scheme = {"http": _CheckedHTTPPool, "https": _CheckedHTTPSPool}
+
+    def _new_pool(self, *args: Any, **kwargs: Any) -> HTTPConnectionPool:
+        pool = super()._new_pool(*args, **kwargs)
+        pool.conn_kw["rules"] = self.rules  # what every new connection of the pool is made with
+        return pool
 
 
 def _connect(connection: HTTPConnection, rules: Rules) -> socket.socket:

@@ -11,7 +11,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from ml_images.download.config import FetchConfig
-from ml_images.download.connection import Deadline, Network, Rules, pool_manager
+from ml_images.download.connection import CheckedPoolManager, Deadline, Network, Rules
 
 # Kept-alive hosts of one session: with 32 threads at most 256 sockets, a quarter of the usual limit of open files.
 _HOSTS = 8
@@ -44,7 +44,7 @@ class _Adapter(HTTPAdapter):
         super().__init__(max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        self.poolmanager = pool_manager(self.rules, _HOSTS)
+        self.poolmanager = CheckedPoolManager(self.rules, _HOSTS)
 
     # The TLS context verifies and knows its authorities. requests would hand it their file again for each connection.
     def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:

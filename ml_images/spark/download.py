@@ -52,7 +52,8 @@ def fetch_missing(keys: DataFrame, location: str, cfg: DownloadConfig, chunk: Ch
     pending = wanted.join(final, on="key", how="left_anti")
     num_wanted, num_pending = wanted.count(), pending.count()
     if num_pending:
-        run = 1 + (ledger.agg(F.max("run")).first()[0] or 0)  # type: ignore[index]
+        (newest,) = ledger.agg(F.max("run").alias("run")).collect()
+        run = 1 + (newest["run"] or 0)  # null: nothing was fetched yet
         _fetch(pending, num_pending, location, run, cfg, chunk)
     if num_pending or not tables.is_done(location) or tables.staged_parts(location):
         lost = wanted.join(_ledger(spark, location).select("key"), on="key", how="left_anti").count()

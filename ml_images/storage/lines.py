@@ -5,6 +5,8 @@ A line belongs to the slice in which its first byte lies, so slices need no agre
 
 from dataclasses import dataclass
 
+import pyarrow as pa
+
 from ml_images.errors import InputError
 from ml_images.storage.paths import open_location, resolve
 
@@ -50,11 +52,11 @@ def read_slice(piece: Slice) -> bytes:
         return bytes(file.read_at(max(0, end - start), start))
 
 
-def _next_line(file: "object", offset: int, size: int) -> int:
+def _next_line(file: pa.NativeFile, offset: int, size: int) -> int:
     """Offset of the first line that begins at or after `offset`."""
     position = offset - 1  # a line begins at `offset` when the byte before it ends one
     while position < size:
-        block = file.read_at(min(_READ, size - position), position)  # type: ignore[attr-defined]
+        block = file.read_at(min(_READ, size - position), position)
         found = block.find(b"\n")
         if found >= 0:
             return position + int(found) + 1

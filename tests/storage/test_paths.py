@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,9 +23,9 @@ def test_patterns_give_sorted_files_with_their_sizes(tmp_path: Path) -> None:
         (lambda path: path.symlink_to("/dev/null"), r"is no regular file \(a device or a pipe\), a file is expected"),
     ],
 )
-def test_what_cannot_be_read_is_named(tmp_path: Path, make: object, says: str) -> None:
+def test_what_cannot_be_read_is_named(tmp_path: Path, make: Callable[[Path], object], says: str) -> None:
     path = tmp_path / "x"
-    make(path)  # type: ignore[operator]
+    make(path)
     for read in (lambda: find_files([str(path)], "vocabulary"), lambda: read_bytes(str(path), "vocabulary")):
         with pytest.raises(InputError, match=f"^vocabulary '{path}' {says}$"):
             read()

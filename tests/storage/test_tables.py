@@ -1,4 +1,5 @@
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -117,8 +118,8 @@ def test_an_empty_folder_may_be_claimed(tmp_path: Path) -> None:
         (lambda path: tables.write_table(str(path), "images", ROWS), "it holds 'images'"),
     ],
 )
-def test_what_is_no_finished_table_is_named(tmp_path: Path, make: object, says: str) -> None:
-    make(tmp_path / "labels")  # type: ignore[operator]
+def test_what_is_no_finished_table_is_named(tmp_path: Path, make: Callable[[Path], object], says: str) -> None:
+    make(tmp_path / "labels")
     with pytest.raises(InputError, match=says):
         tables.require(str(tmp_path / "labels"), "labels")
 

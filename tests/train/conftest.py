@@ -1,12 +1,9 @@
-import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent))  # dataset_builder.py; tests are no packages
-
 from dataset_builder import write_dataset
 
 torch.set_num_threads(1)  # the networks are tiny: threads would only wait for each other
@@ -22,7 +19,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make_dataset(tmp_path: Path) -> Callable[..., Path]:
     """Data sets of one's own, to be broken."""
 
-    def make(**options: object) -> Path:
-        return write_dataset(tmp_path / "dataset", **options)  # type: ignore[arg-type]
+    def make(**options: Any) -> Path:
+        return write_dataset(tmp_path / "dataset", **options)
 
     return make

@@ -41,7 +41,7 @@ def main(data: str, answers: str) -> None:
     inputs = steps.read_inputs(job, comm)
     model, optimizer, device = steps.build(job, inputs.train.num_classes, comm)
     if rank:
-        torch.nn.init.zeros_(model.fc.weight)  # type: ignore[arg-type, union-attr]  # share() has to mend this
+        torch.nn.init.zeros_(model.fc.weight)  # share() has to mend this
     steps.checkpoint.share(model, optimizer, comm)
     keys: list[list[str]] = [[] for _ in range(EPOCHS)]
 

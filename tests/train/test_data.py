@@ -30,7 +30,7 @@ Make = Callable[..., Path]
 
 def config(root: Path, **options: object) -> DataConfig:
     defaults = {"batch_size": 5, "image_size": 32, "shuffle_rows": 20}
-    return DataConfig(path=str(root), **{**defaults, **options})  # type: ignore[arg-type]
+    return DataConfig(path=str(root), **{**defaults, **options})
 
 
 def epoch_of(split: Split, data: DataConfig, rank: int, size: int, *, epoch: int = 0, skip: int = 0) -> list[Batch]:
@@ -188,4 +188,4 @@ def test_petastorms_batch_reader_reads_it_with_the_transform_of_the_library(data
 )
 def test_impossible_options_are_named(option: str, value: float) -> None:
     with pytest.raises(ValueError, match=rf"data.{option} must be .*, got {value}"):
-        DataConfig(path="x", **{option: value})  # type: ignore[arg-type]
+        DataConfig(path="x", **{option: value})

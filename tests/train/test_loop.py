@@ -18,7 +18,10 @@ from ml_images.train.model import ModelConfig, OptimConfig, build_model, build_o
 
 STEPS = 4  # an epoch
 FRESH = Position(0, 0, 0, STEPS, {})
-NEVER: Callable[[], bool] = lambda: False  # noqa: E731
+
+
+def never() -> bool:
+    return False
 
 
 @dataclass
@@ -71,7 +74,7 @@ def make_task(
 
 
 def run(
-    task: Task, config: LoopConfig, start: Position | None = None, stop: Callable[[], bool] = NEVER
+    task: Task, config: LoopConfig, start: Position | None = None, stop: Callable[[], bool] = never
 ) -> tuple[Diary, Position]:
     diary = Diary(task)
     return diary, fit(task, config, start or FRESH, LocalComm(), diary, stop)
@@ -91,7 +94,7 @@ def test_one_step_is_plain_sgd() -> None:
     batch = next(iter(batches(0, 0)))
     by_hand = make_task().model
     multilabel_bce(by_hand(normalised(batch.images)), batch.targets).backward()
-    expected = [p - 0.01 * (p.grad + (1e-4 * p if p.ndim > 1 else 0)) for p in by_hand.parameters()]  # type: ignore[operator]
+    expected = [p - 0.01 * (p.grad + (1e-4 * p if p.ndim > 1 else 0)) for p in by_hand.parameters()]
     task = make_task(feed=lambda epoch, skip: [batch])
     run(task, LoopConfig(epochs=1), Position(0, 0, 0, 1, {}))
     assert all(torch.allclose(a, b, atol=1e-7) for a, b in zip(task.model.parameters(), expected, strict=True))
@@ -152,7 +155,7 @@ def test_a_save_holds_the_ranks_mean_statistics_and_leaves_training_its_own() ->
     for every in (0, 1):
         task = make_task()
         saved[every] = Diary(task)
-        fit(task, LoopConfig(epochs=2, checkpoint_every_steps=every), FRESH, Twin(), saved[every], NEVER)
+        fit(task, LoopConfig(epochs=2, checkpoint_every_steps=every), FRESH, Twin(), saved[every], never)
         models[every] = task.model.state_dict()
     assert all(torch.equal(models[0][name], models[1][name]) for name in models[0])
     last = {every: diary.saved[8].tensors for every, diary in saved.items()}
@@ -178,7 +181,7 @@ def test_a_loss_that_is_no_number_stops_before_it_reaches_the_weights(bad: float
     task = make_task(loss)
     diary = Diary(task)
     with pytest.raises(Diverged, match=r"loss is not finite at step 6 on rank 0: the run stops without saving; "):
-        fit(task, LoopConfig(epochs=3), FRESH, LocalComm(), diary, NEVER)
+        fit(task, LoopConfig(epochs=3), FRESH, LocalComm(), diary, never)
     assert list(diary.saved) == [4]  # the last good one
     assert all(torch.isfinite(parameter).all() for parameter in task.model.parameters())
 
@@ -190,7 +193,7 @@ def test_weights_that_are_no_numbers_are_never_saved() -> None:
     stem.running_var.fill_(math.nan)  # unseen by the training loss, ruins the evaluation
     diary = Diary(task)
     with pytest.raises(Diverged, match=r"weights are not finite after step 4"):
-        fit(task, LoopConfig(epochs=1), FRESH, LocalComm(), diary, NEVER)
+        fit(task, LoopConfig(epochs=1), FRESH, LocalComm(), diary, never)
     assert diary.saved == {}
 
 
@@ -240,5 +243,5 @@ def test_a_bad_loss_on_another_rank_stops_this_one_before_its_weights_change() -
     task = make_task()
     before = [parameter.clone() for parameter in task.model.parameters()]
     with pytest.raises(Diverged, match=r"loss is not finite at step 1 on rank 1:"):
-        fit(task, LoopConfig(epochs=1), FRESH, SickPartner(), Diary(task), NEVER)
+        fit(task, LoopConfig(epochs=1), FRESH, SickPartner(), Diary(task), never)
     assert all(torch.equal(a, b) for a, b in zip(task.model.parameters(), before, strict=True))

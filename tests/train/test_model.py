@@ -28,7 +28,7 @@ def test_the_tiny_network_is_as_small_as_its_help_says() -> None:
 
 def test_residual_blocks_start_as_identities() -> None:
     model = build_model(ModelConfig("resnet18"), 2)
-    assert float(model.layer1[0].bn2.weight.detach().abs().max()) == 0  # type: ignore[union-attr, index]
+    assert float(model.layer1[0].bn2.weight.detach().abs().max()) == 0
 
 
 def test_the_same_seed_gives_the_same_weights() -> None:
