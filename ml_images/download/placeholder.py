@@ -17,7 +17,7 @@ def is_placeholder_url(url: str) -> bool:
     return urlsplit(url).path.rsplit("/", 1)[-1].startswith(_PATH_NAME)
 
 
-def is_placeholder(body: bytes, known: dict[int, str] = _KNOWN) -> bool:
+def is_placeholder(body: bytes) -> bool:
     """Are these the bytes of a known placeholder? The length is compared first, so that nothing else is hashed."""
-    digest = known.get(len(body))
+    digest = _KNOWN.get(len(body))
     return digest is not None and hashlib.md5(body, usedforsecurity=False).hexdigest() == digest

@@ -36,7 +36,7 @@ def retry_after_s(value: str | None, now: datetime) -> float | None:
         return float(text[:9])
     try:
         until = parsedate_to_datetime(text)
-    except (TypeError, ValueError):  # Python 3.9 and older raised the former
+    except ValueError:
         return None
     if until.tzinfo is None:
         until = until.replace(tzinfo=timezone.utc)

@@ -46,11 +46,6 @@ def fetch_image(key: str, session: Session, cfg: DownloadConfig) -> Row:
     return row
 
 
-def fetch_batch(keys: Sequence[str], cfg: DownloadConfig) -> pa.RecordBatch:
-    """The rows of these keys, in their order."""
-    return next(fetch_batches([keys], cfg))
-
-
 def fetch_batches(
     batches: Iterable[Sequence[str]], cfg: DownloadConfig, network: Network | None = None
 ) -> Iterator[pa.RecordBatch]:

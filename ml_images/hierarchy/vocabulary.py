@@ -62,7 +62,7 @@ def parse_vocabulary(data: bytes, source: str) -> Vocabulary:
             raise InputError(f"{source}:{first + row}: {mistake}")
 
     ids = tuple(fields[-3] for fields in rows)
-    if found := _id_mistake(ids, first, "line"):
+    if found := _id_mistake(ids, first):
         raise InputError(f"{source}:{first + found[0]}: {found[1]}")
     row_of = {**{id: row for row, id in enumerate(ids)}, **{str(row): row for row in range(len(rows))}}
     parents = tuple(_parents(fields[-2], row_of, f"{source}:{first + row}") for row, fields in enumerate(rows))
@@ -81,26 +81,6 @@ def to_table(vocabulary: Vocabulary) -> pa.Table:
         pa.array(depths(vocabulary.parents), pa.int32()),
     ]
     return pa.Table.from_arrays(columns, schema=schemas.VOCABULARY)
-
-
-def from_table(table: pa.Table) -> Vocabulary:
-    """The vocabulary of a table by schemas.VOCABULARY, rows in any order. Raises InputError where it is broken."""
-    missing = [name for name in schemas.VOCABULARY.names if name not in table.column_names]
-    if missing:
-        raise InputError(f"vocabulary table: no column {missing[0]!r}, expected {', '.join(schemas.VOCABULARY.names)}")
-    table = table.sort_by("class")
-    for row, given in enumerate(table["class"].to_pylist()):
-        if given != row:
-            raise InputError(
-                f"vocabulary table: classes must be 0..{len(table) - 1}, each once; class {row} is missing"
-            )
-    if len(table) == 0:
-        raise InputError("vocabulary table: no classes")
-    ids = tuple(table["id"].to_pylist())
-    parents = [tuple(above) for above in table["parents"].to_pylist()]
-    if found := _id_mistake(ids, 0, "class") or _parent_mistake(ids, parents):
-        raise InputError(f"vocabulary table: class {found[0]}: {found[1]}")
-    return Vocabulary(ids, tuple(tuple(names) for names in table["names"].to_pylist()), tuple(parents))
 
 
 def _lines(data: bytes, source: str) -> list[str]:
@@ -124,14 +104,14 @@ def _field_mistake(row: int, fields: list[str], columns: int) -> str | None:
     return None
 
 
-def _id_mistake(ids: Sequence[str], first: int, unit: str) -> tuple[int, str] | None:
+def _id_mistake(ids: Sequence[str], first: int) -> tuple[int, str] | None:
     """(row, message) of the first empty or repeated id."""
     seen: dict[str, int] = {}
     for row, id in enumerate(ids):
         if not id.strip():
             return row, "empty category_id"
         if seen.setdefault(id, row) != row:
-            return row, f"duplicate category_id {id[:40]!r}, first on {unit} {first + seen[id]}"
+            return row, f"duplicate category_id {id[:40]!r}, first on line {first + seen[id]}"
     return None
 
 

@@ -49,13 +49,8 @@ def assign_splits(keys: Iterable[str] | pa.Array, config: SplitConfig) -> pa.Arr
     return pa.DictionaryArray.from_arrays(codes, pa.array(schemas.SPLITS)).cast(pa.string())
 
 
-def sort_hash(seed: int, key: str) -> int:
-    """The place of a key in the shuffle of a seed: 64 uniform bits, unrelated to its split."""
-    return int(_hashes(seed, [key], b"sort")[0])
-
-
 def sort_hashes(seed: int, keys: Iterable[str] | pa.Array) -> npt.NDArray[np.uint64]:
-    """`sort_hash` of many keys: uint64 (keys)."""
+    """The places of keys in the shuffle of a seed, 64 uniform bits each, unrelated to their splits: uint64 (keys)."""
     return _hashes(seed, keys, b"sort")
 
 

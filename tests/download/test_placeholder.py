@@ -2,6 +2,7 @@ import hashlib
 
 import pytest
 
+from ml_images.download import placeholder
 from ml_images.download.placeholder import is_placeholder, is_placeholder_url
 
 
@@ -21,14 +22,13 @@ def test_known_by_where_a_redirect_leads(url: str, is_one: bool) -> None:
     assert is_placeholder_url(url) is is_one
 
 
-def test_known_by_length_and_digest() -> None:
-    body = b"gone"
-    known = {4: hashlib.md5(body).hexdigest()}
-    assert is_placeholder(body, known)
-    assert not is_placeholder(b"here", known)
-    assert not is_placeholder(b"gone ", known)
+def test_known_by_length_and_digest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(placeholder, "_KNOWN", {4: hashlib.md5(b"gone").hexdigest()})
+    assert is_placeholder(b"gone")
+    assert not is_placeholder(b"here")
+    assert not is_placeholder(b"gone ")
 
 
 def test_flickrs_picture_is_in_the_list_and_others_of_its_length_are_not() -> None:
-    assert is_placeholder.__defaults__ == ({2051: "880a7a58e05d3e83797f27573bb6d35c"},)
+    assert placeholder._KNOWN == {2051: "880a7a58e05d3e83797f27573bb6d35c"}
     assert not is_placeholder(bytes(2051))

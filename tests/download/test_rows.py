@@ -12,7 +12,7 @@ from PIL import Image
 
 from ml_images.download import rows
 from ml_images.download.config import DownloadConfig, FetchConfig
-from ml_images.download.rows import fetch_batch, fetch_batches
+from ml_images.download.rows import fetch_batches
 from ml_images.images.config import ImageConfig
 from ml_images.outcomes import BY_NAME
 from ml_images.schemas import IMAGES
@@ -21,6 +21,11 @@ from ml_images.schemas import IMAGES
 def config(base_url: str = "", threads: int = 8, **fetch: Any) -> DownloadConfig:
     quick = {"allow_private": True, "backoff_s": 0.01, "read_timeout_s": 0.5, "deadline_s": 2.0}
     return DownloadConfig(FetchConfig(**quick | fetch), ImageConfig(short_side=64), threads, base_url)
+
+
+def fetch_batch(keys: list[str], cfg: DownloadConfig) -> pa.RecordBatch:
+    [batch] = fetch_batches([keys], cfg)
+    return batch
 
 
 def one(key: str, cfg: DownloadConfig) -> dict[str, Any]:
