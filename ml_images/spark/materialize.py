@@ -7,7 +7,7 @@ to (g+1)*N/G. A worker that writes a file thus reads few image parts, each about
 
 import itertools
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -249,21 +249,20 @@ def _write_files(
         )
 
 
-@dataclass
 class _ImageParts:
     """Looks up images by part and key; holds the part read last, since rows come in the order of parts."""
 
-    location: str
-    part: str = ""
-    images: pa.Table = field(default_factory=lambda: None)
+    def __init__(self, location: str) -> None:
+        self._location = location
+        self._part, self._images = "", schemas.IMAGES.empty_table()
 
     def complete(self, rows: pa.Table) -> pa.Table:
         """Rows of the dataset (schemas.DATASET) for rows of the plan."""
         pieces = []
         for name in pc.unique(rows.column("part")).to_pylist():
             mine = rows.filter(pc.equal(rows.column("part"), name))
-            self._open(name)
-            found = self.images.take(pc.index_in(mine.column("key"), value_set=self.images.column("key")))
+            images = self._read(name)
+            found = images.take(pc.index_in(mine.column("key"), value_set=images.column("key")))
             pieces.append(
                 pa.Table.from_arrays(
                     [
@@ -280,9 +279,10 @@ class _ImageParts:
             )
         return pa.concat_tables(pieces)
 
-    def _open(self, name: str) -> None:
-        if name != self.part:
-            filesystem, path = open_location(join(self.location, name))
+    def _read(self, name: str) -> pa.Table:
+        if name != self._part:
+            filesystem, path = open_location(join(self._location, name))
             columns = ["key", "data", "width", "height"]
             found = pq.read_table(path, filesystem=filesystem, columns=columns, filters=[("outcome", "=", "ok")])
-            self.part, self.images = name, found.combine_chunks()
+            self._part, self._images = name, found.combine_chunks()
+        return self._images

@@ -15,7 +15,7 @@ from ml_images.storage import tables
 from ml_images.storage.paths import join, open_location
 
 COMMON_METADATA = "_common_metadata"
-ROW_GROUPS = b"dataset-toolkit.num_row_groups_per_file.v1"
+ROW_GROUPS = b"dataset-toolkit.num_row_groups_per_file.v1"  # JSON: file name -> number of row groups
 
 
 def write_row_group_counts(location: str, splits: Iterable[str], schema: pa.Schema) -> None:

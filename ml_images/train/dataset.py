@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 
 from ml_images import schemas
 from ml_images.errors import InputError
+from ml_images.storage.petastorm import COMMON_METADATA, ROW_GROUPS
 
-ROW_GROUPS_KEY = b"dataset-toolkit.num_row_groups_per_file.v1"  # JSON: file name -> number of row groups
 PETASTORM_PREFIX = b"dataset-toolkit."  # every other key of Petastorm's holds a pickle
 
 
@@ -108,7 +108,7 @@ def check_folder(path: str) -> Path:
 def refuse_pickles(file: Path) -> None:
     """Raise InputError when this Parquet metadata file holds a key that Petastorm would unpickle."""
     for key in _key_values(file):
-        if key.startswith(PETASTORM_PREFIX) and key != ROW_GROUPS_KEY:
+        if key.startswith(PETASTORM_PREFIX) and key != ROW_GROUPS:
             raise InputError(
                 f"{file} holds a pickle ({key.decode(errors='replace')}), which would run code when opened: refused; "
                 "write the data set with jobs/materialize.py, which writes none"
@@ -134,7 +134,7 @@ def read_split(path: str, name: str) -> Split:
             "jobs/materialize.py again"
         )
     if files:
-        listed = _listed_row_groups(folder / "_common_metadata")
+        listed = _listed_row_groups(folder / COMMON_METADATA)
         if any(listed.get(file.name) != len(group) for file, group in zip(files, counts, strict=True)):
             raise InputError(
                 f"{folder}/_common_metadata does not list the files that are there: run jobs/materialize.py again"
@@ -180,8 +180,8 @@ def _key_values(file: Path) -> dict[bytes, bytes]:
 
 
 def _listed_row_groups(file: Path) -> dict[str, int]:
-    text = _key_values(file).get(ROW_GROUPS_KEY) if file.exists() else None
+    text = _key_values(file).get(ROW_GROUPS) if file.exists() else None
     if text is None:
-        raise InputError(f"{file} is missing or lacks {ROW_GROUPS_KEY.decode()}: run jobs/materialize.py again")
+        raise InputError(f"{file} is missing or lacks {ROW_GROUPS.decode()}: run jobs/materialize.py again")
     listed: dict[str, int] = json.loads(text)
     return listed

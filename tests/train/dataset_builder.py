@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from ml_images import schemas
-from ml_images.train.dataset import ROW_GROUPS_KEY
+from ml_images.storage.petastorm import ROW_GROUPS
 
 COLOURS = ((220, 30, 30), (30, 200, 30), (40, 60, 230), (230, 220, 40), (200, 40, 200), (40, 210, 210))
 
@@ -71,9 +71,9 @@ def write_dataset(
                     table = pa.Table.from_pylist(made[starts[group] : starts[group + 1]], schemas.DATASET)
                     writer.write_table(table, row_group_size=max(1, sizes[group]))
             listed[file.name] = len(mine)
-        write_metadata(folder, {ROW_GROUPS_KEY: json.dumps(listed).encode()})
+        write_metadata(folder, {ROW_GROUPS: json.dumps(listed).encode()})
         splits[name] = {"rows": sum(sizes), "row_groups": len(sizes)}
-    write_metadata(root, {ROW_GROUPS_KEY: b"{}"})
+    write_metadata(root, {ROW_GROUPS: b"{}"})
     (root / "_manifest.json").write_text(json.dumps({"num_classes": num_classes, "splits": splits}))
     (root / "_SUCCESS").touch()
     return root

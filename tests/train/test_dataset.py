@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_images.errors import InputError
-from ml_images.train.dataset import ROW_GROUPS_KEY, Split, check_folder, digest_of, plan_epoch, read_split
+from ml_images.storage.petastorm import ROW_GROUPS
+from ml_images.train.dataset import Split, check_folder, digest_of, plan_epoch, read_split
 
 Make = Callable[..., Path]
 
@@ -76,7 +77,7 @@ def test_a_pickle_is_refused_before_anything_opens_it(
 ) -> None:
     root, trap = make_dataset(), tmp_path / "ran"
     (root / folder).mkdir(exist_ok=True)
-    write_metadata(root / folder, {key.encode(): pickle.dumps(Explosive(trap)), ROW_GROUPS_KEY: b"{}"}, name)
+    write_metadata(root / folder, {key.encode(): pickle.dumps(Explosive(trap)), ROW_GROUPS: b"{}"}, name)
     with pytest.raises(InputError, match=rf"{name} holds a pickle \({key}\).*refused"):
         read_split(str(root), "train")
     assert not trap.exists()
@@ -88,7 +89,7 @@ def test_a_pickle_behind_a_symbolic_link_is_refused_before_anything_opens_it(
     root, trap = make_dataset(), tmp_path / "ran"
     split = (root / "split=train").rename(tmp_path / "elsewhere")
     (root / "split=train").symlink_to(split)
-    write_metadata(split, {b"dataset-toolkit.unischema.v1": pickle.dumps(Explosive(trap)), ROW_GROUPS_KEY: b"{}"})
+    write_metadata(split, {b"dataset-toolkit.unischema.v1": pickle.dumps(Explosive(trap)), ROW_GROUPS: b"{}"})
     with pytest.raises(InputError, match=r"split=train' is a symbolic link to a folder: refused"):
         check_folder(str(root))
     assert not trap.exists()
