@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from py4j.protocol import Py4JJavaError
+from py4j.protocol import Py4JError
 from pyspark import SparkConf, SparkContext
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
@@ -22,6 +22,20 @@ def opened(app: str, options: Mapping[str, str]) -> Iterator[SparkSession]:
     if active is not None:
         yield active
         return
+    try:
+        spark = _start(app, options)
+    except (PySparkException, Py4JError) as error:
+        master = options.get("spark.master", "that spark-submit or spark-defaults.conf names")
+        raise InputError(f"Spark does not start with the master {master}; what it said is above") from error
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, _leave)
+    try:
+        yield spark
+    finally:
+        spark.stop()
+
+
+def _start(app: str, options: Mapping[str, str]) -> SparkSession:
     # Without it workers run whatever `python3` is first on PATH, which often lacks pyarrow.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     # A SparkConf made before the JVM is there knows nothing of spark-submit's --master and of spark-defaults.conf.
@@ -37,17 +51,7 @@ def opened(app: str, options: Mapping[str, str]) -> Iterator[SparkSession]:
         conf.set("spark.ui.showConsoleProgress", "false")  # we draw our own line
     conf.setIfMissing("spark.log.level", "ERROR")  # what matters comes back as an exception
     conf.setIfMissing("spark.sql.session.timeZone", "UTC")
-    try:
-        spark = SparkSession.builder.config(conf=conf).getOrCreate()
-    except (PySparkException, Py4JJavaError) as error:
-        told = str(error).strip().splitlines()[-1 if isinstance(error, PySparkException) else 0]
-        raise InputError(f"Spark does not start with master '{conf.get('spark.master')}': {told}") from error
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, _leave)
-    try:
-        yield spark
-    finally:
-        spark.stop()
+    return SparkSession.builder.config(conf=conf).getOrCreate()
 
 
 def _leave(number: int, frame: object) -> None:

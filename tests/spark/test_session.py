@@ -48,3 +48,19 @@ def test_spark_submit_decides_the_master_and_nothing_listens_beyond_loopback(
         assert listening, answer.stdout
         # 127.0.0.1 in the two ways in which /proc writes it.
         assert listening <= {"0100007F", "0000000000000000FFFF00000100007F"}
+
+
+def test_a_master_that_is_none_is_one_line_after_what_spark_says(commands: dict[str, str], tmp_path: Any) -> None:
+    (tmp_path / "vocabulary.txt").write_text("n1\t-1\tthing\n")
+    (tmp_path / "list.txt").write_text("a\t0\n")
+    words = [f"lists={tmp_path}/list.txt", f"vocabulary={tmp_path}/vocabulary.txt", f"output={tmp_path}/out"]
+    answer = subprocess.run(
+        ["ml-images", "annotate", *words, "spark.spark.master=nonsense"],
+        env=commands,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 2
+    assert answer.stderr.endswith("ml-images: Spark does not start with the master nonsense; what it said is above\n")
+    assert "Traceback" not in answer.stderr
