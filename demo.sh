@@ -23,7 +23,20 @@ rm -rf "$out"
 mkdir -p "$out"
 started=$SECONDS
 
-port=$(python -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+# The port is part of the keys, and so of their splits: the same one every time, unless somebody has it.
+port=$(python - << 'PORT'
+import socket
+
+for port in (8765, 0):
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        print(probe.getsockname()[1])
+        break
+PORT
+)
 run ml-images sample write "$out/world" --port "$port"
 echo
 echo "\$ ml-images sample serve $out/world &"
