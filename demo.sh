@@ -29,6 +29,7 @@ import socket
 
 for port in (8765, 0):
     with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does: an earlier demo is no obstacle
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:
