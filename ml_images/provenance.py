@@ -12,6 +12,7 @@ _PACKAGES = (
     "pyspark",
     "pyarrow",
     "numpy",
+    "numba",
     "pillow",
     "requests",
     "torch",

@@ -10,6 +10,7 @@ runs twice replaces its part and never doubles it.
 """
 
 import errno
+import heapq
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -76,6 +77,27 @@ def parts(location: str) -> list[str]:
     found = filesystem.get_file_info(fs.FileSelector(path, recursive=True, allow_not_found=True))
     names = (info.path[len(path) + 1 :] for info in found if info.type == fs.FileType.File)
     return sorted(name for name in names if name.endswith(".parquet") and not _is_hidden(name))
+
+
+def share_parts(location: str, groups: int) -> list[list[str]]:
+    """The locations of a table's parts, shared out to at most `groups` lists of about equal bytes; none is empty."""
+    filesystem, path = open_location(location)
+    names = parts(location)
+    infos = filesystem.get_file_info([join(path, name) for name in names]) if names else []
+    shares = [(0, number, list[str]()) for number in range(min(groups, len(names)))]
+    heapq.heapify(shares)
+    for size, name in sorted(((info.size, name) for info, name in zip(infos, names, strict=True)), reverse=True):
+        held, number, share = heapq.heappop(shares)
+        share.append(join(location, name))
+        heapq.heappush(shares, (held + size, number, share))
+    return [share for _, _, share in sorted(shares, key=lambda entry: entry[1])]
+
+
+def read_batches(part: str, columns: list[str], rows: int = 1 << 16) -> Iterator[pa.RecordBatch]:
+    """`columns` of one Parquet part in batches of at most `rows` rows, in the order of the file."""
+    filesystem, path = open_location(part)
+    with filesystem.open_input_file(path) as file, pq.ParquetFile(file) as opened:
+        yield from opened.iter_batches(rows, columns=columns, use_threads=False)
 
 
 def staged_parts(location: str) -> list[str]:
