@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from ml_images import config, entry
 from ml_images.options import option
 from ml_images.provenance import provenance
+from ml_images.report.accounts import account_dataset, account_lines
 from ml_images.report.contents import Report
 from ml_images.report.numbers import report_json
 from ml_images.report.page import render
+from ml_images.report.thumbnails import thumbnails
 from ml_images.report.training import read_training
 from ml_images.spark import describe, session
 from ml_images.storage import tables
-from ml_images.storage.paths import join
+from ml_images.storage.paths import join, resolve
 
 
 @dataclass(frozen=True)
@@ -34,33 +36,32 @@ class Job:
 
 def main(argv: Sequence[str]) -> int:
     job = config.load(Job, argv, program="describe.py", doc=__doc__)
-    given = {"labels": join(job.annotations, "labels"), "rejects": join(job.annotations, "rejects")}
+    annotations = resolve(job.annotations)
+    given = {"labels": join(annotations, "labels"), "rejects": join(annotations, "rejects")}
     given |= {table: place for table, place in (("images", job.images), ("dataset", job.dataset)) if place}
     for table, place in given.items():
         tables.require(place, table)
-    vocabulary = tables.read_table(join(job.annotations, "vocabulary"), "vocabulary")
+    vocabulary = tables.read_table(join(annotations, "vocabulary"), "vocabulary")
     training = read_training(job.training) if job.training else None
     tables.claim(job.output, "describe")
     with session.opened("describe", job.spark) as spark:
-        statistics = describe.count_labels(spark, given["labels"], len(vocabulary))
-        lines = describe.count_lines(spark, given["labels"], given["rejects"])
-        keys = describe.count_keys(spark, given["labels"])
-        outcomes = describe.count_images(spark, given["labels"], job.images, keys) if job.images else None
+        statistics, rejects = describe.count_tables(spark, given["labels"], given["rejects"], len(vocabulary))
+        lines = account_lines(annotations, statistics.rows, rejects)
+        outcomes = describe.count_images(spark, given["labels"], job.images, statistics.rows) if job.images else None
     num_ok = None if outcomes is None else outcomes.get("ok", 0)
-    dataset = describe.count_dataset(job.dataset, num_ok) if job.dataset else None
+    dataset = account_dataset(job.dataset, num_ok) if job.dataset else None
     source = provenance()
     report = Report(
         title=job.title,
         vocabulary=vocabulary,
         statistics=statistics.result(),
-        images_per_class=statistics.images_per_class,
+        labels_per_class=statistics.labels_per_class,
         tags_per_image=statistics.tags_per_image,
         lines=lines,
-        keys=keys,
         outcomes=outcomes,
         dataset=dataset,
         training=training,
-        thumbnails=describe.thumbnails(job.dataset, vocabulary) if job.dataset else (),
+        thumbnails=thumbnails(job.dataset, vocabulary) if job.dataset else (),
         written=f"{source['written_at']}, commit {source['commit'] or 'unknown'}",
         configuration=config.to_dict(job),
         versions=source["versions"],

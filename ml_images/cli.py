@@ -6,16 +6,18 @@ from collections.abc import Sequence
 from ml_images import entry
 from ml_images.errors import InputError
 
-JOBS = ("annotate", "download", "materialize", "describe")
+JOBS = ("annotate", "cooccur", "augment", "download", "materialize", "describe")
 COMMANDS = (*JOBS, "sample")
 
 USAGE = """usage: ml-images <command> [file.yaml ...] [key=value ...]
 
   annotate      annotation lists and a hierarchy -> labels, rejects, vocabulary
+  cooccur       labels (and predictions) -> how often classes meet, strong pairs
+  augment       strong pairs -> labels with the classes that they imply
   download      labels -> images, every key with its outcome
   materialize   labels and images -> the data set for training
   describe      all of it -> report.html and report.json
-  sample        write or serve a miniature world to try the chain on
+  sample        write or serve a miniature world to try the chain on; write lists of any size
 
 `ml-images <command> --help` shows the options of a command, with examples.
 Training: horovodrun -np 2 python train.py conf/train/<experiment>.yaml [key=value ...]"""

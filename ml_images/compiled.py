@@ -2,7 +2,8 @@
 
 numba instead of an extension in C: no compiler at installation, the same wheel on every platform and on Databricks,
 and loops that read as the Python they are. Compiling takes seconds, once for a machine: the result is kept beside the
-source or, where that is a zip or read-only, in the user's cache folder.
+source or, where that is a zip or read-only, in the user's cache folder. It is made anew when the loop's own file
+changes; after a change in a loop of another file that is compiled into it, remove `__pycache__` (the tests do).
 """
 
 from collections.abc import Callable

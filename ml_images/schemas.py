@@ -6,7 +6,7 @@ A class is its row number in the vocabulary, everywhere: in lists of classes, in
 import pyarrow as pa
 
 # What put a label on an image (column `origins`).
-GIVEN, ANCESTOR, COOCCURRENCE, PREDICTION, REVIEW = range(5)
+GIVEN, ANCESTOR, BY_COOCCURRENCE, PREDICTION, REVIEW = range(5)
 
 # Confidence of a label whose presence nobody knows: neither a positive nor a negative.
 UNKNOWN = -1.0
@@ -35,8 +35,21 @@ REJECTS = pa.schema(
     [
         pa.field("source", pa.string(), nullable=False),
         pa.field("line", pa.int64(), nullable=False),  # 1-based
-        pa.field("text", pa.string(), nullable=False),
+        pa.field("text", pa.string(), nullable=False),  # bytes that are not UTF-8 as \xNN
         pa.field("reason", pa.string(), nullable=False),
+        pa.field("raw", pa.binary()),  # the line byte for byte where it is not UTF-8, otherwise null
+    ]
+)
+
+# A positive label and a verified absence (confidence 0) above it, both given for the same image.
+CONFLICTS = pa.schema(
+    [
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("positive", pa.int32(), nullable=False),  # a given class
+        pa.field("positive_confidence", pa.float32(), nullable=False),  # as given
+        pa.field("negative", pa.int32(), nullable=False),  # an ancestor of it, given as absent
+        pa.field("resolution", pa.string(), nullable=False),  # one of hierarchy.conflicts.RESOLUTIONS
     ]
 )
 
@@ -67,6 +80,29 @@ COOCCURRENCE = pa.schema(
         pa.field("class_a", pa.int32(), nullable=False),
         pa.field("class_b", pa.int32(), nullable=False),
         pa.field("count", pa.int64(), nullable=False),
+    ]
+)
+
+# What the counts say about two different classes, with at least so many images together.
+PAIRS = pa.schema(
+    [
+        pa.field("class_a", pa.int32(), nullable=False),  # < class_b
+        pa.field("class_b", pa.int32(), nullable=False),
+        pa.field("count", pa.int64(), nullable=False),
+        pa.field("a_given_b", pa.float32(), nullable=False),
+        pa.field("b_given_a", pa.float32(), nullable=False),
+        pa.field("pmi", pa.float32(), nullable=False),
+        pa.field("lift", pa.float32(), nullable=False),
+    ]
+)
+
+STRONG_PAIRS = pa.schema(
+    [
+        pa.field("class", pa.int32(), nullable=False),
+        pa.field("implied", pa.int32(), nullable=False),
+        pa.field("count", pa.int64(), nullable=False),  # images of the class on which the other one is seen
+        pa.field("images", pa.int64(), nullable=False),  # images of the class that have predictions
+        pa.field("share", pa.float64(), nullable=False),  # count / images
     ]
 )
 

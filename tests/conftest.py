@@ -17,6 +17,16 @@ hypothesis.settings.register_profile("ml-images", deadline=None, derandomize=Tru
 hypothesis.settings.load_profile("ml-images")
 
 
+def pytest_configure() -> None:
+    """Forget compiled loops that are older than any source: numba looks only at the file of the loop itself, not at
+    those of the loops that were compiled into it."""
+    sources = [path.stat().st_mtime for path in (ROOT / "ml_images").rglob("*.py")]
+    kept = list((ROOT / "ml_images").rglob("__pycache__/*.nb[ic]"))
+    if any(path.stat().st_mtime < max(sources) for path in kept):
+        for path in kept:
+            path.unlink(missing_ok=True)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if {"spark", "chain"} & set(getattr(item, "fixturenames", ())):

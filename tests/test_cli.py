@@ -19,7 +19,7 @@ def test_help_lists_every_command(commands: dict[str, str]) -> None:
 def test_unknown_command_is_one_line_and_2(commands: dict[str, str]) -> None:
     answer = run(commands, "downlaod")
     assert answer.returncode == 2
-    assert answer.stderr.startswith("ml-images: unknown command 'downlaod'; accepted: annotate, download")
+    assert answer.stderr.startswith("ml-images: unknown command 'downlaod'; accepted: annotate, cooccur, ")
     assert answer.stderr.count("\n") == 1
 
 

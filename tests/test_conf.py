@@ -12,6 +12,8 @@ JOBS = {
     "annotate": ["lists=a", "vocabulary=b", "output=c"],
     "download": ["labels=a", "output=b"],
     "materialize": ["annotations=a", "images=b", "output=c"],
+    "cooccur": ["annotations=a", "output=b"],
+    "augment": ["annotations=a", "pairs=b", "output=c"],
     "describe": ["annotations=a", "output=b"],
 }
 

@@ -6,6 +6,7 @@ BAD_TAG = "bad_tag"
 CLASS_OUT_OF_RANGE = "class_out_of_range"
 BAD_CONFIDENCE = "bad_confidence"
 BAD_ENCODING = "bad_encoding"
+DUPLICATE_KEY = "duplicate_key"
 
 MEANINGS = {
     BLANK: "nothing but spaces and tabs",
@@ -14,4 +15,5 @@ MEANINGS = {
     CLASS_OUT_OF_RANGE: "a class that the vocabulary does not have",
     BAD_CONFIDENCE: "a confidence that is neither -1 nor in [0, 1]",
     BAD_ENCODING: "not UTF-8",
+    DUPLICATE_KEY: "a key that an earlier row has (duplicates=first)",
 }

@@ -7,6 +7,7 @@ before its child's: the published vocabulary has one class (9741 `water`) whose 
 from collections.abc import Sequence
 
 Parents = Sequence[Sequence[int]]
+_SHOWN = 12  # classes of a cycle that a message shows
 
 
 def parents_first(parents: Parents) -> list[int]:
@@ -39,6 +40,17 @@ def find_cycle(parents: Parents) -> list[int]:
     cycle = list(way)[list(way).index(at) :]
     start = cycle.index(min(cycle))
     return cycle[start:] + cycle[:start]
+
+
+def spell_cycle(ids: Sequence[str], cycle: Sequence[int]) -> str:
+    """What a message says of a cycle that `find_cycle` found."""
+    shown = [spell(ids[c]) for c in cycle[:_SHOWN]] + (["..."] if len(cycle) > _SHOWN else []) + [spell(ids[cycle[0]])]
+    return f"cycle of parents: {' -> '.join(shown)}"
+
+
+def spell(id: str) -> str:
+    """An id as a message shows it: not too long, and on one line even where it holds a carriage return."""
+    return repr(id[:40])[1:-1]
 
 
 def depths(parents: Parents) -> list[int]:

@@ -17,15 +17,14 @@ import pyarrow as pa
 
 from ml_images import schemas
 from ml_images.errors import InputError
-from ml_images.hierarchy.order import depths, find_cycle
+from ml_images.hierarchy.formats.text import read_lines
+from ml_images.hierarchy.order import depths, find_cycle, spell, spell_cycle
 
 _COLUMNS = {
     3: "category_id, parent, category name",
     4: "category_index, category_id, index_of_parent_category, category name",
 }
 _ROOT = "-1"
-_BOM = b"\xef\xbb\xbf"
-_SHOWN = 12  # classes of a cycle that a message shows
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ def parse_vocabulary(data: bytes, source: str) -> Vocabulary:
     that is not the row number, an empty or repeated id, an empty name, a parent that does not exist, is the class
     itself or is given twice, and a cycle.
     """
-    lines = _lines(data, source)
+    lines = read_lines(data, source)
     first = 2 if lines and lines[0].split("\t")[0] == "category_index" else 1  # 1-based line of row 0
     rows = [line.split("\t") for line in lines[first - 1 :]]
     if not rows:
@@ -81,17 +80,6 @@ def to_table(vocabulary: Vocabulary) -> pa.Table:
         pa.array(depths(vocabulary.parents), pa.int32()),
     ]
     return pa.Table.from_arrays(columns, schema=schemas.VOCABULARY)
-
-
-def _lines(data: bytes, source: str) -> list[str]:
-    data = data.removeprefix(_BOM)
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{source}:{line}: not UTF-8: {error.reason} (byte 0x{data[error.start]:02x})") from None
-    lines = [line.removesuffix("\r") for line in text.split("\n")]
-    return lines[:-1] if lines[-1] == "" else lines
 
 
 def _field_mistake(row: int, fields: list[str], columns: int) -> str | None:
@@ -133,13 +121,13 @@ def _parent_mistake(ids: Sequence[str], parents: Sequence[Sequence[int]]) -> tup
     """(row, message) of the first class with an impossible parent, or of the first class of a cycle."""
     for row, above in enumerate(parents):
         if row in above:
-            return row, f"{ids[row]} is its own parent"
+            return row, f"{spell(ids[row])} is its own parent"
         if len(set(above)) != len(above):
-            return row, f"{ids[row]} has the same parent twice: {', '.join(ids[parent] for parent in above)}"
+            twice = next(parent for i, parent in enumerate(above) if parent in above[:i])
+            return row, f"{spell(ids[row])} has the same parent twice: {spell(ids[twice])}"
         for parent in above:
             if not 0 <= parent < len(ids):
                 return row, f"parent {parent} does not exist, expected 0..{len(ids) - 1}"
     if cycle := find_cycle(parents):
-        shown = [ids[c] for c in cycle[:_SHOWN]] + (["..."] if len(cycle) > _SHOWN else []) + [ids[cycle[0]]]
-        return cycle[0], f"cycle of parents: {' -> '.join(shown)}"
+        return cycle[0], spell_cycle(ids, cycle)
     return None

@@ -2,101 +2,137 @@
 
 A label is present (confidence > 0), absent (0: verified to be missing) or unknown (-1). Tags per image and images per
 class count present labels only. Counters add up: one pass, or many counters merged in any order, give equal numbers.
+
+Everything is counted apart for each split, because the published figures mix them: ML-Images' tags per image is a mean
+over its train rows, its images per class counts train and val. A list belongs to the split that its file name begins
+with (train_urls.txt, val-2.txt), or to none.
 """
 
 import json
+import re
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from ml_images.errors import InputError
-from ml_images.schemas import UNKNOWN
+from ml_images.labels.counting import LISTS, add_labels, check_labels, label_arrays
+from ml_images.labels.summary import summarize
+from ml_images.schemas import SPLITS
+from ml_images.storage.paths import open_location
 
 ORIGINS = ("given", "ancestor", "cooccurrence", "prediction", "review")  # names of schemas.GIVEN ... schemas.REVIEW
 STATES = ("present", "absent", "unknown")
-_PRESENT, _ABSENT, _UNKNOWN = range(len(STATES))
-
-QUANTILES_PERCENT = (1, 10, 25, 50, 75, 90, 99)
+NO_SPLIT = "no split"
+GROUPS = (*SPLITS, NO_SPLIT)
 
 # The ML-Images README trains classes with more than 100 images (10,505 of them; "at least 100" would be 10,508).
 TRAINABLE_ABOVE = 100
+
+# Rows decoded at once: 170,000 labels stay in a core's cache; 65,536 rows took a third longer.
+BATCH_ROWS = 1 << 14
+
+
+def split_of(source: str) -> str:
+    """The split that a list's file name begins with, else NO_SPLIT."""
+    word = re.split(r"[^a-z0-9]", source.rpartition("/")[2].lower(), maxsplit=1)[0]
+    return word if word in SPLITS else NO_SPLIT
 
 
 class LabelStatistics:
     """Counters over batches of the labels table (schemas.LABELS).
 
-    images_per_class: int64 (num_classes,), rows in which the class is present.
-    tags_per_image: int64 (most tags seen + 1,), rows by their number of present labels.
-    labels: int64 (len(ORIGINS), len(STATES)), labels by what put them there and by what they say.
-    rows_per_source: rows by the list that they come from.
+    present: int64 (len(GROUPS), num_classes, len(ORIGINS)), present labels by split, class and what put them there.
+    not_present: int64 (len(ORIGINS), 2), labels that are absent and that are unknown.
+    tags: int64 (len(GROUPS), num_classes + 1), rows by split and number of present labels.
+    sources: rows and present labels of each list.
     """
 
     def __init__(self, num_classes: int):
-        self.images_per_class = np.zeros(num_classes, np.int64)
-        self.tags_per_image = np.zeros(1, np.int64)
-        self.labels = np.zeros((len(ORIGINS), len(STATES)), np.int64)
-        self.rows_per_source: dict[str, int] = {}
+        self.present = np.zeros((len(GROUPS), num_classes, len(ORIGINS)), np.int64)
+        self.not_present = np.zeros((len(ORIGINS), 2), np.int64)
+        self.tags = np.zeros((len(GROUPS), num_classes + 1), np.int64)
+        self.sources: dict[str, tuple[int, int]] = {}
 
     @property
     def num_classes(self) -> int:
-        return len(self.images_per_class)
+        return self.present.shape[1]
 
     @property
     def rows(self) -> int:
-        return int(self.tags_per_image.sum())
+        return int(self.tags.sum())
+
+    @property
+    def labels_per_class(self) -> npt.NDArray[np.int64]:
+        """(num_classes, len(ORIGINS)): present labels by class and what put them there."""
+        counts: npt.NDArray[np.int64] = self.present.sum(axis=0)
+        return counts
+
+    @property
+    def images_per_class(self) -> npt.NDArray[np.int64]:
+        """(num_classes,): rows in which the class is present."""
+        counts: npt.NDArray[np.int64] = self.present.sum(axis=(0, 2))
+        return counts
+
+    @property
+    def tags_per_image(self) -> npt.NDArray[np.int64]:
+        """(most tags seen + 1,): rows by their number of present labels."""
+        return _trimmed(self.tags.sum(axis=0))
+
+    @property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """(len(ORIGINS), len(STATES)): labels by what put them there and by what they say."""
+        return np.column_stack((self.present.sum(axis=(0, 1)), self.not_present))
 
     def update(self, batch: pa.RecordBatch) -> None:
         """Count the rows of `batch`. InputError, and nothing counted, where they break the table's contract."""
-        lists = {name: batch.column(name) for name in ("classes", "confidences", "origins")}
-        lengths = pc.list_value_length(lists["classes"])
-        for name, column in lists.items():
-            if column.null_count or column.flatten().null_count:
-                raise InputError(f"labels table: {name} has nulls; empty lists are accepted")
-            if not pc.list_value_length(column).equals(lengths):
-                raise InputError(f"labels table: {name} and classes must be lists of the same length in every row")
-        classes, confidences, origins = (column.flatten().to_numpy() for column in lists.values())
-        _check_range("class", classes, self.num_classes)
-        _check_range("origin", origins, len(ORIGINS))
-
-        present = confidences > 0
-        states = np.where(present, _PRESENT, np.where(confidences == UNKNOWN, _UNKNOWN, _ABSENT)).astype(np.int8)
-        odd = (present & (confidences > 1)) | ((states == _ABSENT) & (confidences != 0))
-        if odd.any():
-            raise InputError(f"labels table: confidences must be in [0, 1] or -1, got {confidences[odd][0]}")
-
-        ends = np.cumsum(lengths.to_numpy())
-        present_before = np.concatenate(([0], np.cumsum(present)))
-        tags = present_before[ends] - present_before[np.concatenate(([0], ends))[:-1]]
-        self.tags_per_image = _add_padded(self.tags_per_image, np.bincount(tags))
-        self.images_per_class += np.bincount(classes[present], minlength=self.num_classes)
-        pairs = np.bincount(origins * np.int8(len(STATES)) + states, minlength=self.labels.size)
-        self.labels += pairs.reshape(self.labels.shape)
-        for source in pc.value_counts(batch.column("source")).to_pylist():
-            self._add_rows(source["values"], source["counts"])
+        arrays = label_arrays(batch)
+        check_labels(*arrays, self.num_classes, len(ORIGINS))
+        source = batch.column("source")
+        if source.null_count:
+            raise InputError("labels table: source has nulls")
+        named = source if isinstance(source, pa.DictionaryArray) else source.dictionary_encode()
+        names = named.dictionary.to_pylist()
+        groups = np.array([GROUPS.index(split_of(name)) for name in names], np.int64)
+        found = np.zeros((len(names), 2), np.int64)
+        add_labels(*arrays, named.indices.to_numpy().astype(np.int64), groups, *self._arrays, found)
+        for name, (rows, labels) in zip(names, found.tolist(), strict=True):
+            self._add_source(name, rows, labels)
 
     def merge(self, other: "LabelStatistics") -> None:
         """Add what `other` counted over other rows and the same vocabulary."""
         if other.num_classes != self.num_classes:
             raise ValueError(f"counters of {self.num_classes} and of {other.num_classes} classes do not merge")
-        self.images_per_class += other.images_per_class
-        self.tags_per_image = _add_padded(self.tags_per_image, other.tags_per_image)
-        self.labels += other.labels
-        for source, rows in other.rows_per_source.items():
-            self._add_rows(source, rows)
+        for mine, others in zip(self._arrays, other._arrays, strict=True):
+            mine += others
+        for source, (rows, labels) in other.sources.items():
+            self._add_source(source, rows, labels)
 
-    def _add_rows(self, source: str, rows: int) -> None:
-        self.rows_per_source[source] = self.rows_per_source.get(source, 0) + rows
+    @property
+    def _arrays(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        return self.present, self.not_present, self.tags
+
+    def _add_source(self, source: str, rows: int, labels: int) -> None:
+        if rows:  # a dictionary may name lists of which this batch has no row
+            before = self.sources.get(source, (0, 0))
+            self.sources[source] = (before[0] + rows, before[1] + labels)
 
     def to_json(self) -> str:
-        """The counters as text (about 60 KB for 11,166 classes): how a Spark task hands its part to the driver."""
+        """The counters as text (about 70 KB for 11,166 classes): how a Spark task hands its part to the driver."""
+        present = {
+            group: {origin: column.tolist() for origin, column in zip(ORIGINS, counts.T, strict=True) if column.any()}
+            for group, counts in zip(GROUPS, self.present, strict=True)
+        }
         return json.dumps(
             {
-                "images_per_class": self.images_per_class.tolist(),
-                "tags_per_image": self.tags_per_image.tolist(),
-                "labels": self.labels.tolist(),
-                "rows_per_source": dict(sorted(self.rows_per_source.items())),
+                "num_classes": self.num_classes,
+                "present": present,
+                "not_present": self.not_present.tolist(),
+                "tags": {group: _trimmed(tags).tolist() for group, tags in zip(GROUPS, self.tags, strict=True)},
+                "sources": dict(sorted(self.sources.items())),
             }
         )
 
@@ -104,80 +140,73 @@ class LabelStatistics:
     def from_json(cls, text: str) -> "LabelStatistics":
         """The counters that `to_json` wrote."""
         fields = json.loads(text)
-        counters = cls(len(fields["images_per_class"]))
-        counters.images_per_class = np.array(fields["images_per_class"], np.int64)
-        counters.tags_per_image = np.array(fields["tags_per_image"], np.int64)
-        counters.labels = np.array(fields["labels"], np.int64)
-        counters.rows_per_source = fields["rows_per_source"]
+        counters = cls(fields["num_classes"])
+        for number, group in enumerate(GROUPS):
+            for origin, counts in fields["present"][group].items():
+                counters.present[number, :, ORIGINS.index(origin)] = counts
+            counters.tags[number, : len(fields["tags"][group])] = fields["tags"][group]
+        counters.not_present[:] = fields["not_present"]
+        counters.sources = {source: (rows, labels) for source, (rows, labels) in fields["sources"].items()}
         return counters
 
     def result(self) -> dict[str, Any]:
-        """Every count and summary in plain JSON types; a summary's key names what it is taken over."""
-        counts = self.images_per_class
+        """Every count and summary in plain JSON types; a summary's key names what it is taken over.
+
+        `splits` has the same summaries over the rows of one split each, for those that have rows.
+        """
+        labels = self.labels
+        splits = {
+            group: _summaries(self.present[number].sum(axis=1), self.tags[number])
+            for number, group in enumerate(GROUPS)
+            if self.tags[number].any()
+        }
+        sources = {
+            source: {"split": split_of(source), "rows": rows, "labels": labels, "tags_per_image": labels / rows}
+            for source, (rows, labels) in sorted(self.sources.items())
+        }
         return {
-            "rows": self.rows,
-            "rows_per_source": dict(sorted(self.rows_per_source.items())),
-            "labels": dict(zip(STATES, self.labels.sum(axis=0).tolist(), strict=True)),
+            **_summaries(self.images_per_class, self.tags_per_image),
+            "labels": dict(zip(STATES, labels.sum(axis=0).tolist(), strict=True)),
             "labels_per_origin": {
                 origin: dict(zip(STATES, states, strict=True))
-                for origin, states in zip(ORIGINS, self.labels.tolist(), strict=True)
+                for origin, states in zip(ORIGINS, labels.tolist(), strict=True)
             },
-            "tags_per_image": {"over_rows": _summary(np.arange(len(self.tags_per_image)), self.tags_per_image)},
-            "images_per_class": {
-                "over_all_classes": _summary(*np.unique(counts, return_counts=True)),
-                "over_classes_with_images": _summary(*np.unique(counts[counts > 0], return_counts=True)),
-            },
-            "classes": {
-                "all": self.num_classes,
-                "with_images": int((counts > 0).sum()),
-                "without_images": int((counts == 0).sum()),
-                f"more_than_{TRAINABLE_ABOVE}_images": int((counts > TRAINABLE_ABOVE).sum()),
-                f"at_least_{TRAINABLE_ABOVE}_images": int((counts >= TRAINABLE_ABOVE).sum()),
-            },
+            "splits": splits,
+            "sources": sources,
         }
 
 
-def _check_range(name: str, values: np.ndarray, end: int) -> None:
-    if len(values) and (values.min() < 0 or values.max() >= end):
-        wrong = values.min() if values.min() < 0 else values.max()
-        raise InputError(f"labels table: {name} {wrong} is unknown, expected 0 to {end - 1}")
+def count_parts(parts: Iterable[str], num_classes: int) -> LabelStatistics:
+    """The statistics of some parts of a labels table; memory does not grow with their rows."""
+    statistics = LabelStatistics(num_classes)
+    for part in parts:
+        filesystem, path = open_location(part)
+        # One string for all rows of a list, not one a row.
+        with filesystem.open_input_file(path) as file, pq.ParquetFile(file, read_dictionary=["source"]) as opened:
+            for batch in opened.iter_batches(BATCH_ROWS, columns=["source", *LISTS], use_threads=False):
+                statistics.update(batch)
+    return statistics
 
 
-def gini(values: np.ndarray, counts: np.ndarray) -> float:
-    """Gini coefficient of `values` (ascending, not negative), each taken `counts` times: 0 all equal, to 1 one has all.
-
-    One minus twice the area under the Lorenz curve (Gini 1912), by trapezoids. Their sum must not be 0.
-    """
-    held = np.concatenate(([0.0], np.cumsum(values * counts, dtype=np.float64)))
-    return float(1 - np.sum(counts * (held[1:] + held[:-1])) / (counts.sum() * held[-1]))
-
-
-def _summary(values: np.ndarray, counts: np.ndarray) -> dict[str, Any]:
-    """Summary of `values` (ascending), each taken `counts` times; everything is None where there is nothing to sum up.
-
-    A quantile is the smallest value that at least that share of all does not exceed, so always one that occurs.
-    """
-    values, counts = values[counts > 0], counts[counts > 0]
-    n, total = int(counts.sum()), int(values @ counts)
-    cumulated = np.cumsum(counts)
-    ranks = {percent: max(1, -(-percent * n // 100)) for percent in QUANTILES_PERCENT}  # 1 to n, rounded up
+def _summaries(images_per_class: npt.NDArray[np.int64], rows_by_tags: npt.NDArray[np.int64]) -> dict[str, Any]:
+    counts = images_per_class
     return {
-        "n": n,
-        "total": total,
-        "mean": total / n if n else None,
-        "min": int(values[0]) if n else None,
-        "max": int(values[-1]) if n else None,
-        "quantiles": {
-            str(percent / 100): int(values[np.searchsorted(cumulated, rank)]) if n else None
-            for percent, rank in ranks.items()
+        "rows": int(rows_by_tags.sum()),
+        "tags_per_image": {"over_rows": summarize(np.arange(len(rows_by_tags)), rows_by_tags)},
+        "images_per_class": {
+            "over_all_classes": summarize(*np.unique(counts, return_counts=True)),
+            "over_classes_with_images": summarize(*np.unique(counts[counts > 0], return_counts=True)),
         },
-        "gini": gini(values, counts) if total else None,
+        "classes": {
+            "all": len(counts),
+            "with_images": int((counts > 0).sum()),
+            "without_images": int((counts == 0).sum()),
+            f"more_than_{TRAINABLE_ABOVE}_images": int((counts > TRAINABLE_ABOVE).sum()),
+            f"at_least_{TRAINABLE_ABOVE}_images": int((counts >= TRAINABLE_ABOVE).sum()),
+        },
     }
 
 
-def _add_padded(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """a + b as int64, the shorter one filled up with zeros."""
-    total = np.zeros(max(len(a), len(b)), np.int64)
-    total[: len(a)] += a
-    total[: len(b)] += b
-    return total
+def _trimmed(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Without the zeros at the end; the first one stays."""
+    return counts[: np.flatnonzero(counts)[-1] + 1 if counts.any() else 1]

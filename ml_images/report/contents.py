@@ -29,6 +29,7 @@ class Lines:
     read: int
     labels: int  # rows of the labels table
     rejects: tuple[Reject, ...]  # one for each reason that occurred
+    merged: int = 0  # lines whose labels went into the row of an earlier line with the same key
 
 
 @dataclass(frozen=True)
@@ -74,18 +75,17 @@ class Thumbnail:
 class Report:
     """Everything that the page and report.json show.
 
-    statistics, images_per_class and tags_per_image are those of one LabelStatistics (`result()` and its two arrays).
+    statistics, labels_per_class and tags_per_image are those of one LabelStatistics (`result()` and its two arrays).
     Which totals must agree is checked where they are laid side by side, in funnel.py.
     """
 
     title: str
     vocabulary: pa.Table  # schemas.VOCABULARY, row number = class
     statistics: Mapping[str, Any]
-    images_per_class: np.ndarray  # int64 (classes,)
+    labels_per_class: np.ndarray  # int64 (classes, origins), present labels
     tags_per_image: np.ndarray  # int64 (most tags + 1,), rows by number of tags
     lines: Lines | None = None
-    keys: int | None = None  # distinct keys of the labels table
-    outcomes: Mapping[str, int] | None = None  # name in ml_images.outcomes -> rows of the images table
+    outcomes: Mapping[str, int] | None = None  # name in ml_images.outcomes -> keys of the labels table
     dataset: Dataset | None = None
     training: Training | None = None
     thumbnails: tuple[Thumbnail, ...] = ()
@@ -97,3 +97,9 @@ class Report:
         unknown = sorted(set(self.outcomes or ()) - set(outcomes.BY_NAME))
         if unknown:
             raise ValueError(f"outcome {unknown[0]!r} is unknown, expected one of {', '.join(outcomes.BY_NAME)}")
+
+    @property
+    def images_per_class(self) -> np.ndarray:
+        """int64 (classes,): rows in which the class is present."""
+        counts: np.ndarray = self.labels_per_class.sum(axis=1)
+        return counts

@@ -7,11 +7,25 @@ import numpy as np
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
 
+from ml_images.labels.statistics import ORIGINS, TRAINABLE_ABOVE
 from ml_images.outcomes import BY_NAME
 from ml_images.report.contents import Report, TrainingPoint
+from ml_images.report.depths import depths
 from ml_images.report.funnel import by_weight
-from ml_images.report.numbers import depths
-from ml_images.report.svg import BLUE, DARK_VERMILLION, GREY, HEIGHT_IN, INK, ORANGE, VERMILLION, Figure, canvas, inline
+from ml_images.report.svg import (
+    BLUE,
+    DARK_VERMILLION,
+    GREEN,
+    GREY,
+    HEIGHT_IN,
+    INK,
+    ORANGE,
+    SKY,
+    VERMILLION,
+    Figure,
+    canvas,
+    inline,
+)
 
 # More points than the figure has pixels show nothing and weigh hundreds of kilobytes.
 MAX_CURVE_POINTS = 800
@@ -19,13 +33,15 @@ MAX_CURVE_POINTS = 800
 # Bars for 0 to 39 tags and one for all rows with more: that many stay readable, and ML-Images has next to none above.
 MAX_TAG_BARS = 41
 
-# Classes with more images than this are trainable in the ML-Images README.
-TRAINABLE_ABOVE = 100
-
 # Above the axes no bar is in its way, whatever the numbers.
 _LEGEND_ABOVE: Any = {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": 3, "borderaxespad": 0}
 
 _MARK: Any = {"color": VERMILLION, "linewidth": 1, "linestyle": (0, (4, 3))}  # a line that the bars are compared with
+
+_TRAINABLE = f"more_than_{TRAINABLE_ABOVE}_images"
+
+_ORIGIN_WORDS = {origin: origin for origin in ORIGINS} | {"ancestor": "added by closure"}
+_ORIGIN_COLOURS = dict(zip(ORIGINS, (BLUE, ORANGE, GREEN, VERMILLION, GREY), strict=True))
 
 _THOUSANDS = FuncFormatter(lambda value, _: _short(value))
 
@@ -37,9 +53,11 @@ def figures(report: Report) -> tuple[Figure, ...]:
         drawn.append(images_per_class(report.images_per_class))
     if report.statistics["rows"]:
         drawn.append(tags_per_image(report.tags_per_image))
+    by_depth = depths(report)
     if report.statistics["labels"]["present"]:
-        by_depth = depths(report)
         drawn.append(labels_by_depth([row["labels"] for row in by_depth], [row["classes"] for row in by_depth]))
+        drawn.append(origins_by_depth([row["labels_per_origin"] for row in by_depth]))
+        drawn.append(classes_by_depth([(row[_TRAINABLE], row["with_images"], row["classes"]) for row in by_depth]))
     if report.outcomes:
         drawn.append(outcomes(report.outcomes))
     if report.dataset is not None:
@@ -79,7 +97,8 @@ def images_per_class(counts: np.ndarray) -> Figure:
         axes.set_xlim(0.5, len(some) + 0.5)
         axes.xaxis.set_major_locator(_ticks(7))
         axes.xaxis.set_major_formatter(_THOUSANDS)
-        axes.set_xlabel(f"classes, most frequent first ({empty:,} more have no image)")
+        more = f" ({empty:,} more have no image)" if empty else ""
+        axes.set_xlabel(f"classes, most frequent first{more}")
         axes.set_ylabel("images (log scale)")
         axes.grid(axis="y")
         alt = (
@@ -149,6 +168,56 @@ def labels_by_depth(labels: Sequence[int], classes: Sequence[int]) -> Figure:
             f"{label_shares.argmax()}, most classes ({class_shares.max():.0%}) at depth {class_shares.argmax()}."
         )
         return inline(figure, "labels-by-depth", "Labels by depth of the hierarchy", alt)
+
+
+def origins_by_depth(labels: Sequence[Mapping[str, int]]) -> Figure:
+    """Labels by what put them there, stacked, by depth from 0; `labels` has one of ORIGINS -> labels a depth."""
+    found = [origin for origin in ORIGINS if any(here[origin] for here in labels)]
+    series = {_ORIGIN_WORDS[origin]: np.array([here[origin] for here in labels]) for origin in found}
+    total = sum(int(counts.sum()) for counts in series.values())
+    said = ", ".join(f"{name} {int(counts.sum()):,}" for name, counts in series.items())
+    alt = f"{total:,} labels by what put them there and by the depth of their class: {said}."
+    colours = [_ORIGIN_COLOURS[origin] for origin in found]
+    return _stacked("origins-by-depth", "Labels by what put them there", alt, series, colours, "labels")
+
+
+def classes_by_depth(classes: Sequence[tuple[int, int, int]]) -> Figure:
+    """Classes by their number of images, stacked, by depth from 0; (trainable, with images, all) of each depth."""
+    trainable, some, everything = np.array(classes).T
+    series = {
+        f"more than {TRAINABLE_ABOVE} images": trainable,
+        f"1 to {TRAINABLE_ABOVE} images": some - trainable,
+        "no image": everything - some,
+    }
+    said = ", ".join(f"{int(counts.sum()):,} with {name}" for name, counts in series.items())
+    alt = f"{int(everything.sum()):,} classes by depth, to {len(classes) - 1}: {said}."
+    return _stacked("classes-by-depth", "Classes by their number of images", alt, series, [BLUE, SKY, GREY], "classes")
+
+
+def _stacked(
+    name: str, title: str, alt: str, series: Mapping[str, np.ndarray], colours: Sequence[str], unit: str
+) -> Figure:
+    """Bars of each depth on top of each other, one colour a series."""
+    depth = np.arange(len(next(iter(series.values()))))
+    below = np.zeros(len(depth))
+    with canvas() as figure:
+        axes = figure.add_subplot()
+        for number, (label, counts) in enumerate(series.items()):
+            if not counts.any():
+                continue  # nor is it in the legend
+            bars = axes.bar(depth, counts, bottom=below, width=0.78, color=colours[number], label=label)
+            _bars(bars, f"bar{number}")
+            below = below + counts
+        axes.xaxis.set_major_locator(_ticks(18))
+        axes.set_xlim(-0.6, len(depth) - 0.4)
+        axes.set_ylim(0, max(below.max(), 1) * 1.05)
+        axes.yaxis.set_major_locator(_ticks(6))
+        axes.yaxis.set_major_formatter(_THOUSANDS)
+        axes.set_xlabel("depth of the class (edges to its root)")
+        axes.set_ylabel(unit)
+        axes.grid(axis="y")
+        axes.legend(**_LEGEND_ABOVE)
+        return inline(figure, name, title, alt)
 
 
 def outcomes(counts: Mapping[str, int]) -> Figure:

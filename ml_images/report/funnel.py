@@ -37,16 +37,12 @@ def funnel(report: Report) -> tuple[Stage, ...]:
     if report.lines is not None:
         lines = report.lines
         rejected = sum(reject.count for reject in lines.rejects)
-        parts = (("rows of labels", lines.labels), ("rejected lines", rejected))
-        stages.append(Stage("lines read", lines.read, 1, parts))
+        parts = (("rows of labels", lines.labels), ("merged into another row of the same key", lines.merged))
+        stages.append(Stage("lines read", lines.read, 2, (*parts, ("rejected lines", rejected))))
         _check_equal("rows of labels that annotate wrote", lines.labels, "rows of labels counted", rows)
-    if report.keys is not None:
-        parts = (("distinct keys", report.keys), ("rows that repeat a key", rows - report.keys))
-        stages.append(Stage("rows of labels", rows, 1, parts))
     if report.outcomes is not None:
         found = tuple((name, report.outcomes[name]) for name in by_weight(report.outcomes))
-        keys = report.keys if report.keys is not None else sum(report.outcomes.values())
-        stages.append(Stage("distinct keys", keys, int(report.outcomes.get("ok", 0) > 0), found))
+        stages.append(Stage("rows of labels, one a key", rows, int(report.outcomes.get("ok", 0) > 0), found))
     if report.outcomes is not None and report.dataset is not None:
         splits = tuple((name, report.dataset.rows_per_split.get(name, 0)) for name in SPLITS)
         left_out = tuple(report.dataset.left_out.items())
@@ -63,10 +59,10 @@ def _check_statistics(report: Report) -> None:
     """The arrays, the vocabulary and the summary must tell of the same labels."""
     statistics = report.statistics
     tags = report.tags_per_image
-    _check_equal("classes of the vocabulary", len(report.vocabulary), "classes counted", len(report.images_per_class))
+    _check_equal("classes of the vocabulary", len(report.vocabulary), "classes counted", len(report.labels_per_class))
     _check_equal("rows in the statistics", statistics["rows"], "rows in tags_per_image", int(tags.sum()))
     present = statistics["labels"]["present"]
-    _check_equal("present labels", present, "labels in images_per_class", int(report.images_per_class.sum()))
+    _check_equal("present labels", present, "labels in labels_per_class", int(report.images_per_class.sum()))
     _check_equal("present labels", present, "labels in tags_per_image", int(tags @ np.arange(len(tags))))
 
 

@@ -6,13 +6,18 @@ from typing import Any
 
 import numpy as np
 
+from ml_images.labels.statistics import NO_SPLIT
 from ml_images.outcomes import BY_NAME
 from ml_images.report.contents import Lines, Report, Training
+from ml_images.report.depths import depths, hierarchy
 from ml_images.report.funnel import by_weight, funnel
 from ml_images.schemas import SPLITS
 
 # Rows in the tables of the most frequent and of the rarest classes: two screens of them say enough.
 NUM_LISTED_CLASSES = 15
+
+# Of the classes without images (342 of ML-Images, nearly all in a small sample) the least deep, which are the oddest.
+NUM_LISTED_EMPTY = 60
 
 # A line may be megabytes long, an example need not.
 MAX_EXAMPLE_CHARACTERS = 300
@@ -34,8 +39,6 @@ def report_json(report: Report) -> dict[str, Any]:
     ]
     if report.lines is not None:
         numbers["lines"] = _lines(report.lines)
-    if report.keys is not None:
-        numbers["keys"] = int(report.keys)
     if report.outcomes is not None:
         numbers["images"] = _images(report.outcomes)
     if report.dataset is not None:
@@ -44,7 +47,10 @@ def report_json(report: Report) -> dict[str, Any]:
         numbers["dataset"]["left_out"] = {why: int(count) for why, count in report.dataset.left_out.items()}
     numbers["labels"] = dict(report.statistics)
     numbers["most_frequent_classes"], numbers["rarest_classes"] = _listed_classes(report)
+    numbers["empty_classes"] = _empty_classes(report)
+    numbers["hierarchy"] = hierarchy(report.vocabulary)
     numbers["depths"] = depths(report)
+    numbers["readme"] = readme(report.statistics, numbers["hierarchy"])
     if report.training is not None:
         numbers["training"] = _training(report.training)
     for name in ("configuration", "versions"):
@@ -54,13 +60,37 @@ def report_json(report: Report) -> dict[str, Any]:
     return numbers
 
 
-def depths(report: Report) -> list[dict[str, int]]:
-    """For each depth of the hierarchy (edges to a root): its classes, and the present labels that name one of them."""
-    depth = report.vocabulary["depth"].to_numpy()
-    classes = np.bincount(depth)
-    labels = np.zeros(len(classes), np.int64)
-    np.add.at(labels, depth, report.images_per_class)
-    return [{"depth": d, "classes": int(classes[d]), "labels": int(labels[d])} for d in range(len(classes))]
+def readme(statistics: Mapping[str, Any], hierarchy: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The quantities of the ML-Images README, each with what it is counted over, as its figures mix denominators."""
+    splits = statistics["splits"]
+    parts = [("all rows", statistics)]
+    if len(splits) > 1:
+        parts += [("rows in no split" if name == NO_SPLIT else f"{name} rows", part) for name, part in splits.items()]
+    told: list[dict[str, Any]] = []
+
+    def tell(quantity: str, value: float | None, over: str) -> None:
+        told.append({"quantity": quantity, "value": value, "over": over})
+
+    for name, part in parts:
+        tell("images", part["rows"], name)
+    for name, part in parts:
+        tell("tags per image", part["tags_per_image"]["over_rows"]["mean"], f"labels of {name} / {name}")
+    for name, part in parts:
+        per_class = part["images_per_class"]["over_all_classes"]
+        tell("images per class", per_class["mean"], f"labels of {name} / all {per_class['n']:,} classes")
+    some = statistics["images_per_class"]["over_classes_with_images"]
+    tell("images per class", some["mean"], f"labels of all rows / {some['n']:,} classes with images")
+    tell("classes", statistics["classes"]["all"], "vocabulary")
+    for name, part in parts:
+        if name in ("all rows", "train rows"):
+            tell("trainable classes", part["classes"]["more_than_100_images"], f"more than 100 images, {name}")
+            tell("trainable classes", part["classes"]["at_least_100_images"], f"at least 100 images, {name}")
+    tell("classes without images", statistics["classes"]["without_images"], "no present label in all rows")
+    tell("roots of the hierarchy", len(hierarchy["roots"]), "classes without a parent")
+    tell("longest way to a root", hierarchy["longest_path"], "edges")
+    tell("mean depth", hierarchy["mean_depth_of_all"], "edges, over all classes")
+    tell("mean depth", hierarchy["mean_depth_of_leaves"], f"edges, over {hierarchy['leaves']:,} leaves")
+    return told
 
 
 def _share(part: int, whole: int) -> float | None:
@@ -71,7 +101,9 @@ def _lines(lines: Lines) -> dict[str, Any]:
     rejected = sum(reject.count for reject in lines.rejects)
     return {
         "read": int(lines.read),
-        "accepted": int(lines.labels),
+        "accepted": int(lines.labels + lines.merged),
+        "rows": int(lines.labels),
+        "merged": int(lines.merged),
         "rejected": int(rejected),
         "rejected_share_of_lines_read": _share(rejected, lines.read),
         "rejects": [
@@ -133,6 +165,15 @@ def _listed_classes(report: Report) -> tuple[list[dict[str, Any]], list[dict[str
         ]
 
     return described(top), described(rarest)
+
+
+def _empty_classes(report: Report) -> dict[str, Any]:
+    """Classes without a present label; the first of them by depth are listed."""
+    empty = np.flatnonzero(report.images_per_class == 0)
+    depth = report.vocabulary["depth"].to_numpy()[empty]
+    listed = empty[np.lexsort((empty, depth))][:NUM_LISTED_EMPTY]
+    columns = report.vocabulary.select(["class", "id", "names", "depth"]).take(listed)
+    return {"count": len(empty), "listed": columns.to_pylist()}
 
 
 def _training(training: Training) -> dict[str, Any]:

@@ -13,16 +13,21 @@ from ml_images.report.contents import Report
 from ml_images.report.figures import figures
 from ml_images.report.numbers import report_json
 
+# A vocabulary without a hierarchy has as many roots as classes.
+MAX_ROOTS = 10
+
 
 def render(report: Report) -> str:
     """The page; equal reports give equal text. ValueError where the report's numbers do not add up (see `funnel`)."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"grouped": grouped, "decimal": decimal, "percent": percent, "visible": visible}
+    environment.filters |= {"number": number, "whole": whole}
     page = environment.from_string(files(__package__).joinpath("page.html").read_text(encoding="utf-8"))
     numbers = report_json(report)
     drawn = {figure.name: figure for figure in figures(report)}
     return page.render(
         numbers=numbers,
+        max_roots=MAX_ROOTS,
         tiles=tiles(numbers),
         figures=drawn,
         inline={name: Markup(figure.svg) for name, figure in drawn.items()},  # escaped by matplotlib
@@ -45,15 +50,17 @@ def tiles(numbers: Mapping[str, Any]) -> list[dict[str, str]]:
     if "lines" in numbers:
         lines = numbers["lines"]
         tile("Lines read", grouped(lines["read"]))
-        tile("Accepted", grouped(lines["accepted"]), percent_of(lines["accepted"], lines["read"], "lines"), "good")
+        merged = f", {grouped(lines['merged'])} merged" if lines["merged"] else ""
+        accepted = percent_of(lines["accepted"], lines["read"], "lines") + merged
+        tile("Accepted", grouped(lines["accepted"]), accepted, "good")
         tile(
             "Rejected",
             grouped(lines["rejected"]),
             percent_of(lines["rejected"], lines["read"], "lines"),
             "bad" if lines["rejected"] else "plain",
         )
-    if "keys" in numbers:
-        tile("Distinct keys", grouped(numbers["keys"]), f"in {grouped(labels['rows'])} rows of labels")
+    mean = labels["tags_per_image"]["over_rows"]["mean"]
+    tile("Rows of labels", grouped(labels["rows"]), f"{decimal(mean)} tags per image")
     if "images" in numbers:
         images = numbers["images"]
         tile("Images verified", grouped(images["ok"]), percent_of(images["ok"], images["keys"], "keys"), "good")
@@ -70,6 +77,12 @@ def tiles(numbers: Mapping[str, Any]) -> list[dict[str, str]]:
     tile("Classes", grouped(classes["all"]), f"{grouped(classes['more_than_100_images'])} with more than 100 images")
     without = classes["without_images"]
     tile("Classes without images", grouped(without), percent_of(without, classes["all"], "classes"))
+    hierarchy = numbers["hierarchy"]
+    tile(
+        "Longest way to a root",
+        f"{hierarchy['longest_path']} edges",
+        f"mean {decimal(hierarchy['mean_depth_of_all'])} over all classes",
+    )
     if numbers.get("training", {}).get("best_val_map") is not None:
         training = numbers["training"]
         prior = training["prior_val_map"]
@@ -89,11 +102,24 @@ def grouped(number: int | None) -> str:
     return "–" if number is None else f"{number:,}"
 
 
+def number(value: float | None) -> str:
+    """A count with its thousands apart, a mean with decimals."""
+    return grouped(value) if value is None or isinstance(value, int) else decimal(value)
+
+
+def whole(number: float | None) -> str:
+    """A median to the nearest whole number."""
+    return grouped(None if number is None else round(number))
+
+
 def decimal(number: float | None) -> str:
-    """0.41278 -> 0.413 and 13843.8 -> 13,843.80; a dash where there is no number."""
+    """0.41278 -> 0.413, 8.7781 -> 8.78 and 13843.8 -> 13,843.8; a dash where there is no number."""
     if number is None:
         return "–"
-    return f"{number:.3f}" if abs(number) < 10 else f"{number:,.2f}"
+    if number == 0:
+        return "0"
+    digits = 3 if abs(number) < 1 else 2 if abs(number) < 1000 else 1
+    return f"{number:,.{digits}f}"
 
 
 def percent(share: float | None) -> str:

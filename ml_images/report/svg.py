@@ -13,6 +13,7 @@ from matplotlib.figure import Figure as Canvas
 
 # Okabe and Ito (2008): told apart with every common colour blindness, and in grey by their lightness.
 BLUE, ORANGE, VERMILLION, GREY = "#0072b2", "#e69f00", "#d55e00", "#8a8f98"
+GREEN, SKY = "#009e73", "#56b4e9"
 DARK_VERMILLION = "#a34700"  # for text: contrast 6 to 1 on white, where the line's own colour has 4
 INK, FAINT = "#1f2430", "#d9dce3"
 

@@ -1,7 +1,8 @@
-"""`ml-images sample write|serve`: makes the miniature world for a user, and serves it or any folder of pictures."""
+"""`ml-images sample write|serve|lists`: makes and serves the miniature world; makes lists as long as the published."""
 
 import argparse
 import json
+import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
@@ -10,20 +11,33 @@ from pathlib import Path
 from typing import NoReturn
 
 from ml_images.errors import InputError, StorageError
+from ml_images.hierarchy.parse import parse_hierarchy
+from ml_images.sample.full_scale.curve import parse_counts, published_counts
+from ml_images.sample.full_scale.write import write_lists
 from ml_images.sample.plan import FEWEST_IMAGES, MOST_IMAGES
 from ml_images.sample.server import HOST, pictures_of, serve
 from ml_images.sample.world import IMAGES, SEED, write
+from ml_images.storage.paths import read_bytes
 
 PORT = 8765
+MOST_ROWS = 1_000_000_000
+MOST_PROCESSES = 8  # beyond that the one that writes is the slowest
 
 _DESCRIPTION = """A miniature world to try the whole chain on: pictures that show their labels, a class hierarchy,
-annotation lists in every dialect, and a web server that also misbehaves."""
+annotation lists in every dialect, and a web server that also misbehaves. Or, for measurements, annotation lists of any
+length with the shape of the published ones."""
 _WRITE = "write the world into a folder"
 _SERVE = "serve a world, or any folder of pictures, until Ctrl-C"
+_LISTS = "write two annotation lists of any length with the shape of the published ones"
+_ABOUT_LISTS = """Write two annotation lists, ImageNet ids and Open Images URLs, of any length and with the shape of the
+published 17,609,752 rows: images per class, tags per image, open rows, confidences. The same bytes for the same seed,
+rows and vocabulary. expected.json beside them says what a reader must find."""
 _EPILOG = """examples:
   ml-images sample write world                 write vocabulary, lists and pictures into the folder world
   ml-images sample serve world                 serve it where its lists expect it, until Ctrl-C
   ml-images sample serve ~/photos --port 0     serve your own pictures on a free port
+  ml-images sample lists --rows 1000000 --vocabulary dictionary_and_semantic_hierarchy.txt --output lists
+  ml-images sample lists --rows 10000 --vocabulary world/vocabulary.txt --output lists --malformed 0.01
 """
 
 
@@ -34,6 +48,8 @@ def main(argv: Sequence[str]) -> int:
     args = _parser().parse_args(argv)
     if args.action == "write":
         return _write(args.folder, args.seed, args.images, args.port)
+    if args.action == "lists":
+        return _lists(args.output, args.vocabulary, args.rows, args.seed, args.class_counts, args.malformed)
     return _serve(args.folder, args.port)
 
 
@@ -50,7 +66,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser("ml-images sample", _DESCRIPTION)
-    actions = parser.add_subparsers(dest="action", required=True, metavar="write|serve")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="write|serve|lists")
 
     writer = actions.add_parser("write", description=_WRITE, help=_WRITE)
     writer.add_argument("folder", type=Path, metavar="DIR", help="a new or empty folder, or a sample world")
@@ -70,6 +86,24 @@ def _parser() -> argparse.ArgumentParser:
         "--port",
         type=_whole(0, 65535),
         help=f"0 takes a free one (default: the port that the world names, else {PORT})",
+    )
+
+    lists = actions.add_parser("lists", description=_ABOUT_LISTS, help=_LISTS)
+    lists.add_argument("--rows", type=_whole(1, MOST_ROWS), required=True, metavar="N", help="lines of both together")
+    lists.add_argument("--vocabulary", required=True, metavar="FILE", help="classes and their parents; any number")
+    lists.add_argument("--output", type=Path, required=True, metavar="DIR", help="a new or empty folder")
+    lists.add_argument("--seed", type=_whole(0, 2**32 - 1), default=SEED, help="other rows (default %(default)s)")
+    lists.add_argument(
+        "--class-counts",
+        metavar="FILE",
+        help="images of each class, one integer a line, descending (default: the published curve, within 1 %%)",
+    )
+    lists.add_argument(
+        "--malformed",
+        type=_share,
+        default=0.0,
+        metavar="SHARE",
+        help="share of lines that must be rejected, 0 to 0.5; as many again are odd but legal (default %(default)s)",
     )
     return parser
 
@@ -109,6 +143,29 @@ def _serve(folder: Path, port: int | None) -> int:
     return 0
 
 
+def _lists(folder: Path, vocabulary_file: str, rows: int, seed: int, counts_file: str | None, malformed: float) -> int:
+    vocabulary = parse_hierarchy(read_bytes(vocabulary_file, "vocabulary"), vocabulary_file)
+    if counts_file is None:
+        counts = published_counts()
+    else:
+        counts = parse_counts(read_bytes(counts_file, "class counts"), counts_file, vocabulary.num_classes)
+    processes = min(os.cpu_count() or 1, MOST_PROCESSES)
+    try:
+        expected = write_lists(folder, vocabulary, rows, seed, counts, malformed, processes)
+    except OSError as error:
+        raise StorageError(f"cannot write {folder}: {error.strerror}") from error
+    seen = sum(images > 0 for images in expected["images_per_class"])
+    megabytes = sum(made["bytes"] for made in expected["lists"].values()) / 1e6
+    print(
+        f"{folder}: {expected['lines']:,} lines, {megabytes:,.1f} MB; {expected['accepted']:,} rows with "
+        f"{expected['labels']:,} tags of {seen:,} classes"
+    )
+    for name, made in expected["lists"].items():
+        print(f"  {name:<36}{made['lines']:>12,} lines{sum(made['rejects'].values()):>12,} malformed")
+    print(f"annotate them: ml-images annotate 'lists=[{folder}/*.txt]' vocabulary={vocabulary_file} output=annotated")
+    return 0
+
+
 def _recorded_port(folder: Path) -> int:
     """The port in the URLs of the world in `folder`; the default one for a plain folder."""
     expected = folder / "expected.json"
@@ -130,3 +187,14 @@ def _whole(low: int, high: int) -> Callable[[str], int]:
         return int(text)
 
     return read
+
+
+def _share(text: str) -> float:
+    """A number from 0 to 0.5."""
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 0.5:
+        raise argparse.ArgumentTypeError(f"must be a share from 0 to 0.5, got {text!r}")
+    return share

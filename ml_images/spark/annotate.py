@@ -1,7 +1,8 @@
-"""Annotation lists in, the tables `labels` and `rejects` out: labels + rejects = lines, counted on the way.
+"""Annotation lists in, the tables `labels` and `rejects` out; a line becomes a label row, a part of one, or a reject.
 
-Lists are cut into slices of whole lines. A first pass counts the lines of each slice (as fast as the disk), so that the
-second knows the number of every line; it parses, closes and writes the two parts of its slice.
+Lists are cut into slices of whole lines. A first pass counts the lines of each slice and finds the keys that stand in
+several rows (spark/repeated_keys.py). The second parses, closes and writes the two parts of its slice, and sets the
+rows of such keys aside; a third brings those together (spark/duplicates.py), where there are any.
 """
 
 from collections import Counter
@@ -10,36 +11,42 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.broadcast import Broadcast
 from pyspark.sql import SparkSession
 
-from ml_images.annotations.batches import to_label_batch
-from ml_images.annotations.rows import parse_lines
+from ml_images.annotations import reasons
+from ml_images.annotations.batches import take_rows
+from ml_images.annotations.duplicates import Duplicates
+from ml_images.annotations.keys import hash_keys
+from ml_images.annotations.rows import Parsed, parse_lines
 from ml_images.errors import InputError
-from ml_images.hierarchy.ancestors import Ancestors
-from ml_images.hierarchy.closure import close_labels
 from ml_images.spark import work
+from ml_images.spark.duplicates import resolve, set_aside
+from ml_images.spark.label_parts import Closing, LabelParts
+from ml_images.spark.repeated_keys import SLICE, SLICES_AT_ONCE, RepeatedKeys, scan_lists
 from ml_images.storage import tables
-from ml_images.storage.lines import Slice, plan_slices, read_slice
+from ml_images.storage.lines import COMPRESSED, Slice, plan_slices, read_blocks
 from ml_images.storage.paths import join
 
 Closure = Literal["closed_max", "none", "leaf_only", "as_released"]
+Negatives = Literal["none", "human_wins", "unknown", "closure_wins"]
 
-SLICE_BYTES = 32 << 20  # about 200,000 rows, some 300 MB of a worker's memory while they are parsed
+SLICE_BYTES = 32 << 20  # about 300,000 rows, some 300 MB of a worker's memory while they are closed and written
+_EXPANSION = 8  # a list of URLs and tags shrinks to a quarter or a sixth under gzip and zstd
 
-_SLICE = [pa.field("number", pa.int64()), pa.field("source", pa.string()), pa.field("location", pa.string())]
-_SLICE += [pa.field("start", pa.int64()), pa.field("end", pa.int64())]
-_COUNTED = pa.schema([pa.field("number", pa.int64()), pa.field("lines", pa.int64())])
-_PLACED = pa.schema([*_SLICE, pa.field("first_line", pa.int64())])
+_PLACED = pa.schema([*SLICE, pa.field("first_line", pa.int64())])
 _PARSED = pa.schema(
     [
         pa.field("source", pa.string()),
         pa.field("lines", pa.int64()),
         pa.field("rows", pa.int64()),
+        pa.field("set_aside", pa.int64()),
         pa.field("labels_given", pa.int64()),
         pa.field("labels_closed", pa.int64()),
+        pa.field("conflicts", pa.int64()),
         pa.field("duplicate_tags", pa.int64()),
         pa.field("reasons", pa.list_(pa.string())),
         pa.field("rejects", pa.list_(pa.int64())),
@@ -49,97 +56,122 @@ _PARSED = pa.schema(
 
 @dataclass(frozen=True)
 class Annotated:
-    """What happened to the lines. rows + rejects = lines, for each source and in all."""
+    """What happened to the lines: rows + merged + rejects = lines."""
 
     lines: int
     rows: int
+    merged: int  # lines that are part of another's row, as their key is the same
     labels_given: int
     labels_closed: int
+    conflicts: int
     duplicate_tags: int
     rejects: dict[str, int]  # by reason
     sources: dict[str, int]  # label rows by source
 
 
 def annotate(
-    spark: SparkSession, files: list[tuple[str, int]], ancestors: Ancestors, closure: Closure, output: str
+    spark: SparkSession,
+    files: list[tuple[str, int]],
+    closing: Closing,
+    duplicates: Duplicates,
+    output: str,
 ) -> Annotated:
-    """Parse and close the lists `files` ((location, bytes) pairs); stages the tables labels and rejects in `output`."""
+    """Parse and close the lists `files` ((location, bytes) pairs); stages the tables `closing.tables` in `output`."""
     slices = plan_slices(files, SLICE_BYTES)
-    rows = [{"number": number, **asdict(piece)} for number, piece in enumerate(slices)]
-    first_lines = _first_lines(spark, slices, rows)
-    placed = [{**row, "first_line": first} for row, first in zip(rows, first_lines, strict=True)]
-    for table in ("labels", "rejects"):
+    for table in closing.tables:
         tables.claim(join(output, table), table)
         tables.clear_staging(join(output, table))
-    broadcast = spark.sparkContext.broadcast(ancestors)
-    parse = partial(_parse_slices, broadcast=broadcast, closure=closure, output=output)
-    parsed = work.run(work.units(spark, placed, _PLACED), parse, _PARSED, "annotate")
-    for table in ("labels", "rejects"):
-        tables.require_staged(join(output, table), len(slices))
-    done = _sum(parsed)
+    staging = join(output, "labels", tables.STAGING)
+    list_bytes = sum(size * (_EXPANSION if source.endswith(COMPRESSED) else 1) for source, size in files)
+    first_lines, repeated = scan_lists(spark, slices, list_bytes, staging)
+    rows = [
+        {"number": number, **asdict(piece), "first_line": first}
+        for number, (piece, first) in enumerate(zip(slices, first_lines, strict=True))
+    ]
+    broadcast = spark.sparkContext.broadcast(closing)
+    parse = partial(_parse_slices, closing=broadcast, repeated=repeated, output=output)
+    parsed = work.run(work.units(spark, rows, _PLACED, at_once=SLICES_AT_ONCE), parse, _PARSED, "annotate")
+    resolved = []
+    if repeated.buckets:
+        resolved = resolve(spark, staging, repeated.buckets, len(slices), broadcast, duplicates, output)
+    for table in closing.tables:
+        tables.require_staged(join(output, table), len(slices) + len(resolved))
+    done = _sum(parsed, resolved)
     if not done.lines:
         raise InputError(f"the annotation lists hold no line: {', '.join(source for source, _ in files)}")
     return done
 
 
-def _first_lines(spark: SparkSession, slices: list[Slice], rows: list[dict[str, Any]]) -> list[int]:
-    """The 1-based number of the first line of each slice."""
-    if all(piece.start == 0 for piece in slices):
-        return [1] * len(slices)  # every file is one slice
-    frame = work.units(spark, rows, pa.schema(_SLICE))
-    counted = {row["number"]: row["lines"] for row in work.run(frame, _count_slices, _COUNTED, "count lines")}
-    first, numbers = 1, []
-    for number, piece in enumerate(slices):
-        first = 1 if piece.start == 0 else first
-        numbers.append(first)
-        first += counted[number]
-    return numbers
-
-
-def _count_slices(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
-    for row in (row for batch in batches for row in batch.to_pylist()):
-        data = read_slice(Slice(row["source"], row["location"], row["start"], row["end"]))
-        counted = {"number": row["number"], "lines": data.count(b"\n") + (not data.endswith(b"\n") and data != b"")}
-        yield pa.RecordBatch.from_pylist([counted], schema=_COUNTED)
-
-
 def _parse_slices(
-    batches: Iterable[pa.RecordBatch], *, broadcast: Broadcast[Ancestors], closure: Closure, output: str
+    batches: Iterable[pa.RecordBatch], *, closing: Broadcast[Closing], repeated: RepeatedKeys, output: str
 ) -> Iterable[pa.RecordBatch]:
-    ancestors = broadcast.value
     for row in (row for batch in batches for row in batch.to_pylist()):
-        data = read_slice(Slice(row["source"], row["location"], row["start"], row["end"]))
-        parsed = parse_lines(
-            data, source=row["source"], first_line=row["first_line"], num_classes=ancestors.num_classes
-        )
-        closed = close_labels(parsed.offsets, parsed.classes, parsed.confidences, ancestors, closure)
-        labels = to_label_batch(parsed.keys, row["source"], *closed)
-        name = f"part-{row['number']:06d}.parquet"
-        for table, batch in (("labels", labels), ("rejects", parsed.rejects)):
-            tables.write_part(join(output, table, tables.STAGING, name), pa.Table.from_batches([batch]))
-        reasons = pc.value_counts(parsed.rejects.column("reason")).to_pylist()
-        summary = {
-            "source": row["source"],
-            "lines": len(parsed.keys) + parsed.rejects.num_rows,
-            "rows": len(parsed.keys),
-            "labels_given": len(parsed.classes),
-            "labels_closed": len(closed.classes),
-            "duplicate_tags": parsed.duplicate_tags,
-            "reasons": [reason["values"] for reason in reasons],
-            "rejects": [reason["counts"] for reason in reasons],
-        }
-        yield pa.RecordBatch.from_pylist([summary], schema=_PARSED)
+        yield pa.RecordBatch.from_pylist([_parse_slice(row, closing.value, repeated, output)], schema=_PARSED)
 
 
-def _sum(parsed: list[dict[str, Any]]) -> Annotated:
+def _parse_slice(row: dict[str, Any], closing: Closing, repeated: RepeatedKeys, output: str) -> dict[str, Any]:
+    number, source, line = row["number"], row["source"], row["first_line"]
+    done = {"source": source, "lines": 0, "set_aside": 0, "labels_given": 0, "duplicate_tags": 0}
+    why: Counter[str] = Counter()
+    with LabelParts(output, number, closing) as parts:
+        for block in read_blocks(Slice(source, row["location"], row["start"], row["end"])):
+            parsed = parse_lines(block, source=source, first_line=line, num_classes=closing.ancestors.num_classes)
+            parts.reject(parsed.rejects)
+            why.update(
+                {item["values"]: item["counts"] for item in pc.value_counts(parsed.rejects["reason"]).to_pylist()}
+            )
+            done["labels_given"] += len(parsed.classes)
+            done["duplicate_tags"] += parsed.duplicate_tags
+            done["lines"] += parsed.num_lines
+            bucket = repeated.bucket_of_rows(hash_keys(parsed.keys)) if repeated.buckets else None
+            if bucket is not None and (bucket >= 0).any():
+                set_aside(repeated.folder, number, source, block, line, parsed, bucket)
+                done["set_aside"] += int((bucket >= 0).sum())
+                _add_rows(parts, parsed, np.flatnonzero(bucket < 0), source)
+            else:
+                parts.add(
+                    parsed.keys, _repeat(source, len(parsed.keys)), parsed.offsets, parsed.classes, parsed.confidences
+                )
+            line += parsed.num_lines
+    return {
+        **done,
+        "rows": parts.rows,
+        "labels_closed": parts.labels_closed,
+        "conflicts": parts.conflicts,
+        "reasons": list(why),
+        "rejects": list(why.values()),
+    }
+
+
+def _add_rows(parts: LabelParts, parsed: Parsed, rows: np.ndarray, source: str) -> None:
+    offsets, places = take_rows(parsed.offsets, rows)
+    keys = parsed.keys.take(pa.array(rows))
+    parts.add(keys, _repeat(source, len(rows)), offsets, parsed.classes[places], parsed.confidences[places])
+
+
+def _repeat(source: str, times: int) -> pa.StringArray:
+    return pa.repeat(pa.scalar(source, pa.string()), times)
+
+
+def _sum(parsed: list[dict[str, Any]], resolved: list[dict[str, Any]]) -> Annotated:
     totals: Counter[str] = Counter()
     rejects: Counter[str] = Counter()
     sources: Counter[str] = Counter()
     for piece in parsed:
-        totals.update(
-            {name: piece[name] for name in ("lines", "rows", "labels_given", "labels_closed", "duplicate_tags")}
-        )
         rejects.update(dict(zip(piece["reasons"], piece["rejects"], strict=True)))
         sources[piece["source"]] += piece["rows"]
-    assert totals["rows"] + rejects.total() == totals["lines"], "a line was lost"
-    return Annotated(**totals, rejects=dict(rejects.most_common()), sources=dict(sorted(sources.items())))
+    for bucket in resolved:
+        if bucket["rejected"]:
+            rejects[reasons.DUPLICATE_KEY] += bucket["rejected"]
+        sources.update(dict(zip(bucket["sources"], bucket["source_rows"], strict=True)))
+    for done in (*parsed, *resolved):
+        totals.update({name: value for name, value in done.items() if isinstance(value, int)})
+    assert totals["rows"] + totals["merged"] + rejects.total() == totals["lines"], "a line was lost"
+    return Annotated(
+        **{count: totals[count] for count in _TOTALS},
+        rejects=dict(rejects.most_common()),
+        sources=dict(sorted(sources.items())),
+    )
+
+
+_TOTALS = ("lines", "rows", "merged", "labels_given", "labels_closed", "conflicts", "duplicate_tags")

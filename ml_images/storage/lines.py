@@ -3,14 +3,18 @@
 A line belongs to the slice in which its first byte lies, so slices need no agreement and lose or double nothing.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
+from pyarrow import fs
 
 from ml_images.errors import InputError
 from ml_images.storage.paths import open_location, resolve
 
 COMPRESSED = (".gz", ".bz2", ".zst")  # read as a stream from the start: one slice
+BLOCK_BYTES = 32 << 20
+_MAX_BLOCK = 1 << 31
 _READ = 1 << 20
 
 
@@ -35,21 +39,41 @@ def plan_slices(files: list[tuple[str, int]], slice_bytes: int) -> list[Slice]:
     return slices
 
 
-def read_slice(piece: Slice) -> bytes:
-    """The lines of `piece`, whole, with their line ends. Raises InputError for a compressed file that is damaged."""
+def read_blocks(piece: Slice) -> Iterator[bytes]:
+    """The lines of `piece`, whole and with their line ends, in blocks: one for a slice of plain text, blocks of about
+    BLOCK_BYTES for a compressed file, whose size nobody knows before. Raises InputError for a compressed file that is
+    damaged, and for a line that no block can hold."""
     filesystem, path = open_location(piece.location)
-    if piece.end < 0:
-        try:
-            with filesystem.open_input_stream(path, compression="detect") as stream:
-                return bytes(stream.read())
-        except OSError as error:
-            told = " ".join(str(error).split())
-            raise InputError(f"annotation list '{piece.source}' cannot be decompressed: {told}") from error
+    is_compressed = piece.end < 0
+    for block in _decompressed(filesystem, path, piece.source) if is_compressed else [_plain(filesystem, path, piece)]:
+        if len(block) >= _MAX_BLOCK:
+            raise InputError(f"annotation list '{piece.source}' has a line of more than {_MAX_BLOCK >> 30} GiB")
+        yield block
+
+
+def _plain(filesystem: fs.FileSystem, path: str, piece: Slice) -> bytes:
     with filesystem.open_input_file(path) as file:
         size = file.size()
         start = _next_line(file, piece.start, size) if piece.start else 0
         end = _next_line(file, piece.end, size) if piece.end < size else size
         return bytes(file.read_at(max(0, end - start), start))
+
+
+def _decompressed(filesystem: fs.FileSystem, path: str, source: str) -> Iterator[bytes]:
+    begun: list[bytes] = []  # of the line that the last block ends in
+    try:
+        with filesystem.open_input_stream(path, compression="detect") as stream:
+            while block := stream.read(BLOCK_BYTES):
+                end = block.rfind(b"\n") + 1
+                if end:
+                    yield b"".join([*begun, block[:end]])
+                    begun = []
+                begun.append(block[end:])
+    except OSError as error:
+        told = " ".join(str(error).split())
+        raise InputError(f"annotation list '{source}' cannot be decompressed: {told}") from error
+    if any(begun):
+        yield b"".join(begun)
 
 
 def _next_line(file: pa.NativeFile, offset: int, size: int) -> int:

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
@@ -93,7 +94,7 @@ def share_parts(location: str, groups: int) -> list[list[str]]:
     return [share for _, _, share in sorted(shares, key=lambda entry: entry[1])]
 
 
-def read_batches(part: str, columns: list[str], rows: int = 1 << 16) -> Iterator[pa.RecordBatch]:
+def read_batches(part: str, columns: list[str], rows: int = 1 << 14) -> Iterator[pa.RecordBatch]:
     """`columns` of one Parquet part in batches of at most `rows` rows, in the order of the file."""
     filesystem, path = open_location(part)
     with filesystem.open_input_file(path) as file, pq.ParquetFile(file) as opened:
@@ -193,6 +194,20 @@ def write_part(location: str, table: pa.Table) -> None:
         writer.write_table(table)
 
 
+def write_array(location: str, array: np.ndarray) -> None:
+    """The plain bytes of an array of numbers, little-endian, as a file that appears whole, or not at all."""
+    _write_whole(location, array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
+
+
+def read_array(location: str, dtype: type[np.generic], start: int = 0, end: int | None = None) -> np.ndarray:
+    """Elements [start, end) of what `write_array` wrote."""
+    filesystem, path = open_location(location)
+    size = np.dtype(dtype).itemsize
+    with filesystem.open_input_file(path) as file:
+        stop = file.size() if end is None else end * size
+        return np.frombuffer(file.read_at(stop - start * size, start * size), np.dtype(dtype).newbyteorder("<"))
+
+
 def write_table(location: str, table: str, rows: pa.Table) -> None:
     """A whole (small) table in one part, in the place of an earlier one."""
     stage_table(location, table, rows)
@@ -222,6 +237,10 @@ def write_json(location: str, content: Any) -> None:
 
 def write_text(location: str, content: str) -> None:
     """A text file that appears whole, or not at all."""
+    _write_whole(location, content.encode())
+
+
+def _write_whole(location: str, content: bytes) -> None:
     filesystem, path = open_location(location)
     folder, _, name = path.rpartition("/")
     beside = f"{folder}/.{name}.{uuid4().hex}"
@@ -229,7 +248,7 @@ def write_text(location: str, content: str) -> None:
         filesystem.create_dir(folder, recursive=True)
         try:
             with filesystem.open_output_stream(beside) as stream:
-                stream.write(content.encode())
+                stream.write(content)
             filesystem.move(beside, path)
         finally:
             if filesystem.get_file_info(beside).type == fs.FileType.File:

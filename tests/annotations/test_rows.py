@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from ml_images import schemas
 from ml_images.annotations import reasons
-from ml_images.annotations.rows import Parsed, parse_lines
+from ml_images.annotations.rows import Parsed, line_texts, parse_lines
 
 Rows = list[tuple[str, list[tuple[int, float]]]]
 
@@ -21,7 +21,7 @@ def rows(parsed: Parsed) -> Rows:
     labels = list(zip(parsed.classes.tolist(), parsed.confidences.tolist(), strict=True))
     return [
         (key, labels[start:end])
-        for key, start, end in zip(parsed.keys, parsed.offsets, parsed.offsets[1:], strict=False)
+        for key, start, end in zip(parsed.keys.to_pylist(), parsed.offsets, parsed.offsets[1:], strict=False)
     ]
 
 
@@ -76,6 +76,8 @@ def test_a_line_that_is_no_label_row_is_rejected_with_its_reason(line, text, rea
     assert [key for key, _ in rows(parsed)] == ["first", "last"]
     assert rejected(parsed) == [(2, text, reason)]
     assert parsed.rejects["source"].to_pylist() == ["list.txt"]
+    raw = line if reason == reasons.BAD_ENCODING else None  # byte for byte where the text cannot be
+    assert parsed.rejects["raw"].to_pylist() == [raw]
 
 
 def test_a_rejected_row_leaves_nothing_behind_in_its_neighbours():
@@ -93,8 +95,8 @@ def test_line_numbers_go_on_from_the_piece_before():
 
 
 def test_a_byte_order_mark_is_dropped_at_the_very_start_only():
-    assert parse(b"\xef\xbb\xbfa 1\n").keys == ["a"]
-    assert parse(b"\xef\xbb\xbfa 1\n", first_line=2).keys == ["\ufeffa"]
+    assert parse(b"\xef\xbb\xbfa 1\n").keys.to_pylist() == ["a"]
+    assert parse(b"\xef\xbb\xbfa 1\n", first_line=2).keys.to_pylist() == ["\ufeffa"]
 
 
 def test_a_class_given_twice_keeps_its_place_and_its_highest_confidence():
@@ -187,5 +189,10 @@ def test_the_published_rows_and_image_lists(shared_data):
         _, counts = np.unique(parsed.confidences, return_counts=True)
         assert counts.tolist() == [173, 135, 519]  # 0.8, 0.9, and 1 in both spellings
         assert parsed.duplicate_tags == 0
-    assert urls.keys[0] == "https://farm2.staticflickr.com/2034/1557324960_1ae893fed8_o.jpg"
+    assert urls.keys[0].as_py() == "https://farm2.staticflickr.com/2034/1557324960_1ae893fed8_o.jpg"
     assert rows(urls)[1][1] == [(4767, float(np.float32(0.9))), (4765, float(np.float32(0.9)))]
+
+
+def test_the_text_of_rows_by_their_line():
+    data = b"\xef\xbb\xbfa 1\r\n\n\xff\nb\t2\nc 3"
+    assert line_texts(data, np.array([3, 0, 4])) == ["b\t2", "a 1", "c 3"]

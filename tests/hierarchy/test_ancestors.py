@@ -1,33 +1,10 @@
-from itertools import pairwise
-
 import numpy as np
 import pytest
+from hierarchies import dags, lists, slow_ancestors
 from hypothesis import given
-from hypothesis import strategies as st
 
 from ml_images.hierarchy.ancestors import find_ancestors
 from ml_images.hierarchy.vocabulary import parse_vocabulary
-
-
-@st.composite
-def dags(draw, max_classes=10) -> list[list[int]]:
-    """Parent lists of a DAG with up to three parents a class, in an order where a parent may come after its child."""
-    names = draw(st.permutations(range(draw(st.integers(1, max_classes)))))
-    parents: list[list[int]] = [[] for _ in names]
-    for place, name in enumerate(names[1:], 1):
-        parents[name] = draw(st.lists(st.sampled_from(names[:place]), max_size=3, unique=True))
-    return parents
-
-
-def slow_ancestors(parents: list[list[int]], c: int) -> set[int]:
-    found: set[int] = set()
-    for parent in parents[c]:
-        found |= {parent} | slow_ancestors(parents, parent)
-    return found
-
-
-def lists(indptr, indices):
-    return [indices[start:end].tolist() for start, end in pairwise(indptr)]
 
 
 def test_a_diamond_with_two_roots():

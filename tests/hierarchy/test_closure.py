@@ -2,10 +2,10 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from hierarchies import dags, slow_ancestors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml_images.hierarchy import closure
 from ml_images.hierarchy.ancestors import Ancestors, find_ancestors
 from ml_images.hierarchy.closure import CLOSURES, close_labels
 from ml_images.hierarchy.vocabulary import parse_vocabulary
@@ -15,16 +15,6 @@ from ml_images.schemas import ANCESTOR, GIVEN, UNKNOWN
 PARENTS = [[], [0], [1, 5], [2], [0], []]
 
 Row = list[tuple[int, float]]
-
-
-@st.composite
-def dags(draw, max_classes=10) -> list[list[int]]:
-    """Parent lists of a DAG with up to three parents a class, in an order where a parent may come after its child."""
-    names = draw(st.permutations(range(draw(st.integers(1, max_classes)))))
-    parents: list[list[int]] = [[] for _ in names]
-    for place, name in enumerate(names[1:], 1):
-        parents[name] = draw(st.lists(st.sampled_from(names[:place]), max_size=3, unique=True))
-    return parents
 
 
 confidences = st.sampled_from([-1.0, 0.0, -0.0, 0.5, 0.8, 0.9, 1.0]) | st.floats(0, 1, width=32)
@@ -40,13 +30,6 @@ def flat(rows: list[Row]):
     offsets = np.cumsum([0, *map(len, rows)])
     classes = np.array([c for row in rows for c, _ in row], np.int32)
     return offsets, classes, np.array([confidence for row in rows for _, confidence in row], np.float32)
-
-
-def slow_ancestors(parents: list[list[int]], c: int) -> set[int]:
-    found: set[int] = set()
-    for parent in parents[c]:
-        found |= {parent} | slow_ancestors(parents, parent)
-    return found
 
 
 def close(rows: list[Row], parents: list[list[int]], mode: str) -> list[dict[int, tuple[float, int]]]:
@@ -152,6 +135,12 @@ def test_as_released_certain_labels_bring_all_ancestors_and_order_matters():
     assert early[0] == (1.0, GIVEN)
 
 
+def test_as_released_is_not_idempotent_as_parents_bring_their_own_parents_next_time():
+    (once,) = close([[(3, 0.5)]], PARENTS, "as_released")
+    (twice,) = close([[(c, p) for c, (p, _) in once.items()]], PARENTS, "as_released")
+    assert (set(once), set(twice)) == ({2, 3}, {1, 2, 3, 5})
+
+
 @pytest.mark.parametrize("mode", CLOSURES)
 def test_no_rows_and_empty_rows(mode):
     assert close([], PARENTS, mode) == []
@@ -193,6 +182,22 @@ def test_closed_max_is_monotone(world, data):
         assert all(more_out[c][0] >= confidence for c, (confidence, _) in less_out.items())
 
 
+@settings(max_examples=50)
+@given(worlds(), st.data())
+def test_leaf_only_is_monotone_in_what_its_labels_imply(world, data):
+    """Leaves stand for all that they imply: leaf_only loses nothing, and with more labels it implies more."""
+    parents, rows = world
+
+    def implied(rows: list[Row]) -> list[set[int]]:
+        leaves = [[(c, p) for c, (p, _) in row.items()] for row in close(rows, parents, "leaf_only")]
+        return [{c for c, (p, _) in row.items() if p > 0} for row in close(leaves, parents, "closed_max")]
+
+    more = [row + [label for extra in data.draw(rows_of(len(parents))) for label in extra] for row in rows]
+    closed = close(rows, parents, "closed_max")
+    assert implied(rows) == [{c for c, (p, _) in row.items() if p > 0} for row in closed]
+    assert all(less <= much for less, much in zip(implied(rows), implied(more), strict=True))
+
+
 @pytest.mark.parametrize("mode", ["closed_max", "leaf_only", "none"])
 @settings(max_examples=40)
 @given(worlds(), st.randoms())
@@ -203,12 +208,25 @@ def test_the_order_of_labels_in_a_row_is_free(mode, world, random):
 
 
 @pytest.mark.parametrize("mode", CLOSURES)
-def test_rows_do_not_meet_where_the_work_is_cut_into_parts(mode, monkeypatch):
+def test_many_rows_of_all_lengths(mode):
     rng = np.random.default_rng(0)
-    sure = [UNKNOWN, 0.0, 0.5, 1.0]
-    rows = [[(int(c), sure[rng.integers(4)]) for c in rng.permutation(6)[: rng.integers(6)]] for _ in range(20)]
-    monkeypatch.setattr(closure, "_ROWS_AT_ONCE", 3)
-    assert close(rows, PARENTS, mode) == [slow_close(row, PARENTS, mode) for row in rows]
+    parents = [[int(c) for c in set(rng.integers(0, max(c, 1), 2)) if c] for c in range(60)]
+    sure = [UNKNOWN, 0.0, 0.5, 0.75, 1.0]
+    rows = [[(int(c), sure[rng.integers(5)]) for c in rng.permutation(60)[: rng.integers(60)]] for _ in range(200)]
+    assert close(rows, parents, mode) == [slow_close(row, parents, mode) for row in rows]
+
+
+@pytest.mark.parametrize("mode", ["closed_max", "as_released"])
+def test_rows_that_grow_a_hundredfold_grow_the_arrays(mode):
+    chain = [[], *([c] for c in range(199))]
+    closed = close([[(199, 1.0)]] * 50 + [[]], chain, mode)
+    assert closed == [{**dict.fromkeys(range(199), (1.0, ANCESTOR)), 199: (1.0, GIVEN)}] * 50 + [{}]
+
+
+def test_minus_zero_comes_out_as_zero():
+    rows: list[Row] = [[(1, -0.0)]]
+    for mode in CLOSURES:
+        assert not np.signbit(close_labels(*flat(rows), find_ancestors(PARENTS), mode).confidences).any()
 
 
 def test_many_classes_and_rows_do_not_overflow():
@@ -253,8 +271,10 @@ def published(shared_data) -> tuple[list[list[int]], list[Row]]:
 
 
 @pytest.mark.real_data
-@pytest.mark.parametrize(("mode", "labels"), [("none", 827), ("closed_max", 1_103), ("leaf_only", 246)])
-def test_published_rows_have_the_published_number_of_labels(mode, labels, shared_data):
+@pytest.mark.parametrize(
+    ("mode", "labels"), [("none", 827), ("closed_max", 1_103), ("leaf_only", 246), ("as_released", 923)]
+)
+def test_the_published_rows_have_as_many_labels(mode, labels, shared_data):
     parents, rows = published(shared_data)
     assert sum(map(len, close(rows, parents, mode))) == labels
 

@@ -1,4 +1,4 @@
-from ml_images.hierarchy.order import depths, find_cycle, parents_first
+from ml_images.hierarchy.order import depths, find_cycle, parents_first, spell_cycle
 
 #   0   1        two roots
 #  / \ /
@@ -34,3 +34,10 @@ def test_no_cycle_in_a_dag_and_none_in_nothing():
 
 def test_a_class_that_is_its_own_parent_is_a_cycle():
     assert find_cycle([[], [1]]) == [1]
+
+
+def test_a_cycle_is_spelled_on_one_line_and_cut_where_it_is_long():
+    assert spell_cycle(["a", "b\r\u2028"], [1, 0]) == r"cycle of parents: b\r\u2028 -> a -> b\r\u2028"
+    ids = [f"n{c}" for c in range(20)]
+    assert spell_cycle(ids, list(range(12))).endswith("n10 -> n11 -> n0")
+    assert spell_cycle(ids, list(range(13))).endswith("n10 -> n11 -> ... -> n0")

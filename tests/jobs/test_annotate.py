@@ -13,6 +13,8 @@ from ml_images import schemas
 from ml_images.errors import InputError
 from ml_images.jobs import annotate
 from ml_images.spark import annotate as stage
+from ml_images.spark import repeated_keys
+from ml_images.storage import lines as storage_lines
 from ml_images.storage import tables
 
 VOCABULARY = "n00000001\t-1\tthing\nn00000002\t0\tdog\nn00000003\t1\thusky\n"
@@ -28,11 +30,13 @@ def test_every_line_is_a_label_row_or_a_reject(chain: Any) -> None:
     wanted = expected(chain)
     assert report["counts"]["lines"] == {
         "read": wanted["lines"],
-        "label rows": wanted["accepted"],
+        "label rows": len(wanted["keys"]),
+        "merged into another row of the same key": wanted["accepted"] - len(wanted["keys"]),
         "rejected": wanted["lines"] - wanted["accepted"],
     }
     assert report["counts"]["rejected by reason"] == wanted["rejects"]
-    assert pq.read_table(chain.annotate / "labels").num_rows == wanted["accepted"]
+    keys = pq.read_table(chain.annotate / "labels")["key"].to_pylist()
+    assert sorted(keys) == sorted(wanted["keys"])
 
 
 def test_rejects_name_their_list_and_line(chain: Any) -> None:
@@ -46,14 +50,11 @@ def test_rejects_name_their_list_and_line(chain: Any) -> None:
     assert found == wanted
 
 
-def test_labels_are_closed_with_the_highest_confidence_below(chain: Any) -> None:
-    rows = pq.read_table(chain.annotate / "labels").to_pylist()
+def test_labels_are_merged_and_closed_with_the_highest_confidence_below(chain: Any) -> None:
     wanted = expected(chain)["keys"]
-    once = {row["key"]: row for row in rows if sum(other["key"] == row["key"] for other in rows) == 1}
-    assert len(once) > 50
-    for key, row in once.items():
-        assert row["classes"] == wanted[key]["classes"], key
-        assert row["confidences"] == pytest.approx(wanted[key]["confidences"], abs=1e-6), key
+    for row in pq.read_table(chain.annotate / "labels").to_pylist():
+        assert row["classes"] == wanted[row["key"]]["classes"], row["key"]
+        assert row["confidences"] == pytest.approx(wanted[row["key"]]["confidences"], abs=1e-6), row["key"]
 
 
 @pytest.mark.parametrize(("table", "schema"), [("labels", schemas.LABELS), ("rejects", schemas.REJECTS)])
@@ -68,7 +69,7 @@ def test_line_numbers_hold_over_slices_and_files(
     monkeypatch.setattr(stage, "SLICE_BYTES", 40)
     (tmp_path / "vocabulary.txt").write_text(VOCABULARY)
     for name in ("a.txt", "b.txt"):
-        (tmp_path / name).write_text("".join(f"key{i}\t{2 if i % 3 else 9}\n" for i in range(30)))
+        (tmp_path / name).write_text("".join(f"{name}{i}\t{2 if i % 3 else 9}\n" for i in range(30)))
     code = annotate.main(
         [
             f"lists=[{tmp_path}/a.txt,{tmp_path}/b.txt]",
@@ -146,6 +147,87 @@ def test_a_list_given_twice_is_read_twice_with_its_own_line_numbers(
     lists = f"lists=[{tmp_path}/a.txt,{tmp_path}/a.txt]"
     assert annotate.main([lists, f"vocabulary={tmp_path}/vocabulary.txt", f"output={tmp_path}/out", "max_loss=1"]) == 0
     assert [row["line"] for row in pq.read_table(tmp_path / "out" / "rejects").to_pylist()] == [2, 2]
+
+
+TWICE = {  # `same` stands in both lists, twice in the second; thing 0 > dog 1 > husky 2
+    "a.txt": "other\t0\nsame\t1:0.5\n",
+    "b.txt": "one\t0\nsame\t2:0.25\nsame  1:0.75 0:0\nbad\n",
+}
+
+
+def annotate_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> tuple[int, dict[str, Any], Any]:
+    """(exit code, rows by key, report) of the job on the two lists, in slices and buckets of a line or two."""
+    monkeypatch.setattr(stage, "SLICE_BYTES", 16)
+    monkeypatch.setattr(repeated_keys, "BUCKET_BYTES", 8)
+    (tmp_path / "vocabulary.txt").write_text(VOCABULARY)
+    for name, text in TWICE.items():
+        (tmp_path / name).write_text(text)
+    lists = f"lists=[{tmp_path}/a.txt,{tmp_path}/b.txt]"
+    output = tmp_path / "out"
+    code = annotate.main([lists, f"vocabulary={tmp_path}/vocabulary.txt", f"output={output}", "max_loss=1", *options])
+    rows = pq.read_table(output / "labels").to_pylist()
+    assert not list((output / "labels" / "_staging").iterdir())
+    return code, {row["key"]: row for row in rows}, json.loads((output / "report.json").read_text())
+
+
+def test_rows_of_one_key_are_merged_before_they_are_closed(
+    spark: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, rows, report = annotate_twice(tmp_path, monkeypatch)
+    assert code == 0
+    assert sorted(rows) == ["one", "other", "same"]
+    assert rows["same"] == {
+        "key": "same",
+        "source": f"{tmp_path}/a.txt",
+        "classes": [0, 1, 2],
+        "confidences": [0.75, 0.75, 0.25],
+        "origins": [0, 0, 0],
+    }
+    lines = {"read": 6, "label rows": 3, "merged into another row of the same key": 2, "rejected": 1}
+    assert report["counts"]["lines"] == lines
+    # Each row alone has the leaf 1 or 2; together 1 is an ancestor of 2, and merging after closing would keep it.
+    _, rows, _ = annotate_twice(tmp_path, monkeypatch, "closure=leaf_only")
+    assert rows["same"]["classes"] == [2]
+
+
+def test_the_first_row_of_a_key_wins_and_the_others_are_rejected(
+    spark: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, rows, report = annotate_twice(tmp_path, monkeypatch, "duplicates=first")
+    assert code == 0
+    assert rows["same"]["confidences"] == [0.5, 0.5]
+    lines = {"read": 6, "label rows": 3, "merged into another row of the same key": 0, "rejected": 3}
+    assert report["counts"]["lines"] == lines
+    assert report["counts"]["rejected by reason"] == {"duplicate_key": 2, "no_tags": 1}
+    rejects = pq.read_table(tmp_path / "out" / "rejects").to_pylist()
+    found = sorted((row["line"], row["text"], row["reason"]) for row in rejects)
+    assert found == [
+        (2, "same\t2:0.25", "duplicate_key"),
+        (3, "same  1:0.75 0:0", "duplicate_key"),
+        (4, "bad", "no_tags"),
+    ]
+
+
+def test_a_repeated_key_can_be_an_error_that_names_its_places(
+    spark: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(InputError, match=r"key 'same' \(.*a.txt:2 and .*b.txt:2\) stands in several rows"):
+        annotate_twice(tmp_path, monkeypatch, "duplicates=error")
+    assert not tables.is_done(f"{tmp_path}/out/labels")
+
+
+def test_compressed_lists_are_read_in_blocks(spark: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage_lines, "BLOCK_BYTES", 50)
+    (tmp_path / "vocabulary.txt").write_text(VOCABULARY)
+    text = "".join(f"key{n % 150}\t{n % 4}\r\n" for n in range(200))
+    (tmp_path / "a.txt.gz").write_bytes(gzip.compress(text.encode()))
+    argv = [f"lists={tmp_path}/a.txt.gz", f"vocabulary={tmp_path}/vocabulary.txt", f"output={tmp_path}/out"]
+    assert annotate.main([*argv, "max_loss=1", "closure=none"]) == 0
+    rows = pq.read_table(tmp_path / "out" / "labels").to_pylist()
+    good = {f"key{n % 150}": n % 4 for n in range(200) if n % 4 != 3}
+    assert sorted(row["key"] for row in rows) == sorted(good)
+    rejects = pq.read_table(tmp_path / "out" / "rejects")["line"].to_pylist()
+    assert sorted(rejects) == [n + 1 for n in range(200) if n % 4 == 3]
 
 
 @pytest.mark.parametrize("share", ["-0.1", "1.1", ".nan"])

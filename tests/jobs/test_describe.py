@@ -22,7 +22,11 @@ def test_the_report_adds_up_and_agrees_with_the_tables(chain: Any, spark: object
     assert report["labels"]["labels"]["present"] == sum(
         confidence > 0 for row in labels["confidences"].to_pylist() for confidence in row
     )
-    assert report["keys"] == len(set(labels["key"].to_pylist())) == pq.read_table(chain.download / "images").num_rows
+    assert labels.num_rows == len(set(labels["key"].to_pylist())) == pq.read_table(chain.download / "images").num_rows
+    told = json.loads((chain.annotate / "report.json").read_text())["counts"]["lines"]
+    assert report["lines"]["read"] == told["read"]
+    assert report["lines"]["merged"] == told["merged into another row of the same key"] > 0
+    assert report["lines"]["rejected"] == pq.read_table(chain.annotate / "rejects").num_rows
     for stage in report["funnel"]:
         assert sum(stage["parts"].values()) == stage["total"]
     page = (tmp_path / "out" / "report.html").read_text()
@@ -33,6 +37,16 @@ def test_labels_alone_are_enough(chain: Any, spark: object, tmp_path: Path) -> N
     assert describe.main([f"annotations={chain.annotate}", f"output={tmp_path}/out"]) == 0
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert "images" not in report and "dataset" not in report and "training" not in report
+
+
+def test_tables_of_another_run_than_the_report_beside_them_are_refused(
+    chain: Any, spark: object, tmp_path: Path
+) -> None:
+    shutil.copytree(chain.annotate, tmp_path / "annotate")
+    for part in (tmp_path / "annotate" / "rejects").glob("*.parquet"):
+        pq.write_table(pq.read_table(part).slice(0, 0), part)
+    with pytest.raises(InputError, match=r"report.json' tells of read .*, the tables of .*: run annotate again"):
+        describe.main([f"annotations={tmp_path}/annotate", f"output={tmp_path}/out"])
 
 
 def test_images_of_other_labels_are_refused(chain: Any, spark: object, tmp_path: Path) -> None:

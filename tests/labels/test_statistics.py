@@ -1,13 +1,25 @@
 import json
+import tempfile
+from collections import Counter
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml_images.errors import InputError
-from ml_images.labels.statistics import ORIGINS, STATES, LabelStatistics, gini
+from ml_images.labels.statistics import (
+    BATCH_ROWS,
+    GROUPS,
+    NO_SPLIT,
+    ORIGINS,
+    STATES,
+    LabelStatistics,
+    count_parts,
+    split_of,
+)
 from ml_images.schemas import ANCESTOR, GIVEN, LABELS, REVIEW
 
 NUM_CLASSES = 6
@@ -39,7 +51,7 @@ def counted(*batches, num_classes=NUM_CLASSES):
 
 rows_strategy = st.lists(
     st.tuples(
-        st.sampled_from(["a.txt", "b.txt", "ünicode"]),
+        st.sampled_from(["a.txt", "lists/train_b.txt", "VAL-ünicode"]),
         st.dictionaries(
             st.integers(0, NUM_CLASSES - 1),
             st.tuples(st.sampled_from([-1.0, 0.0, 0.5, 1.0]), st.integers(0, len(ORIGINS) - 1)),
@@ -51,33 +63,51 @@ rows_strategy = st.lists(
 
 def slow_counts(rows):
     """The same numbers, one label at a time."""
-    images_per_class, labels, sources, tags = [0] * NUM_CLASSES, {}, {}, []
+    labels, sources, tags, present = Counter(), Counter(), Counter(), Counter()
     for source, row in rows:
-        sources[source] = sources.get(source, 0) + 1
-        tags.append(sum(confidence > 0 for confidence, _ in row.values()))
+        split = {"lists/train_b.txt": "train", "VAL-ünicode": "val"}.get(source, NO_SPLIT)
+        num_present = sum(confidence > 0 for confidence, _ in row.values())
+        sources[source, "rows"] += 1
+        sources[source, "labels"] += num_present
+        tags[split, num_present] += 1
         for c, (confidence, origin) in row.items():
             state = "present" if confidence > 0 else "absent" if confidence == 0 else "unknown"
-            labels[ORIGINS[origin], state] = labels.get((ORIGINS[origin], state), 0) + 1
-            images_per_class[c] += state == "present"
-    return images_per_class, labels, sources, tags
+            labels[ORIGINS[origin], state] += 1
+            present[split, c, ORIGINS[origin]] += state == "present"
+    return labels, sources, tags, present
 
 
-@settings(deadline=None)  # the first call pays for imports
 @given(rows_strategy)
 def test_counts_equal_those_taken_one_label_at_a_time(rows):
     statistics = counted(batch_of(rows))
-    images_per_class, labels, sources, tags = slow_counts(rows)
+    labels, sources, tags, present = slow_counts(rows)
+    for g, group in enumerate(GROUPS):
+        assert statistics.tags[g].tolist() == [tags[group, n] for n in range(NUM_CLASSES + 1)]
+        for c in range(NUM_CLASSES):
+            assert statistics.present[g, c].tolist() == [present[group, c, origin] for origin in ORIGINS]
     result = statistics.result()
-    assert statistics.images_per_class.tolist() == images_per_class
-    assert statistics.tags_per_image.tolist() == [tags.count(n) for n in range(max(tags, default=0) + 1)]
-    assert result["rows_per_source"] == sources
-    assert result["rows"] == len(rows)
+    assert {name: (s["rows"], s["labels"]) for name, s in result["sources"].items()} == {
+        name: (sources[name, "rows"], sources[name, "labels"]) for name, _ in sources
+    }
     for origin in ORIGINS:
-        assert result["labels_per_origin"][origin] == {state: labels.get((origin, state), 0) for state in STATES}
-    assert sum(result["labels"].values()) == sum(labels.values())
+        assert result["labels_per_origin"][origin] == {state: labels[origin, state] for state in STATES}
+    assert sum(result["labels"].values()) == labels.total()
+    assert result["rows"] == len(rows)
 
 
-@settings(deadline=None, max_examples=40)
+@given(rows_strategy)
+def test_what_is_told_of_the_splits_adds_up_to_what_is_told_of_all(rows):
+    statistics = counted(batch_of(rows))
+    result = statistics.result()
+    assert sum(part["rows"] for part in result["splits"].values()) == result["rows"]
+    totals = [part["tags_per_image"]["over_rows"]["total"] for part in result["splits"].values()]
+    assert sum(totals) == result["labels"]["present"] == int(statistics.images_per_class.sum())
+    tags = statistics.tags_per_image
+    assert int(tags @ np.arange(len(tags))) == result["labels"]["present"]
+    assert (statistics.labels_per_class.sum(axis=1) == statistics.images_per_class).all()
+
+
+@settings(max_examples=40)
 @given(st.lists(rows_strategy, min_size=3, max_size=3))
 def test_merging_in_any_grouping_and_order_equals_one_pass(parts):
     one_pass = counted(*map(batch_of, parts)).to_json()
@@ -91,7 +121,6 @@ def test_merging_in_any_grouping_and_order_equals_one_pass(parts):
     assert b.to_json() == one_pass
 
 
-@settings(deadline=None)  # the first call pays for imports
 @given(rows_strategy)
 def test_json_gives_the_counters_back(rows):
     statistics = counted(batch_of(rows))
@@ -102,7 +131,6 @@ def test_json_gives_the_counters_back(rows):
     assert back.to_json() == statistics.to_json()
 
 
-@settings(deadline=None)  # the first call pays for imports
 @given(rows_strategy, st.integers(0, 12), st.integers(0, 12))
 def test_a_slice_counts_only_its_own_rows(rows, start, length):
     sliced = counted(batch_of(rows).slice(start, length))
@@ -128,29 +156,28 @@ def test_a_known_table_gives_known_summaries():
 
 def test_both_bounds_of_a_hundred_images_are_named():
     statistics = LabelStatistics(4)
-    statistics.images_per_class = np.array([99, 100, 101, 0])
-    classes = statistics.result()["classes"]
-    assert classes["more_than_100_images"] == 1
-    assert classes["at_least_100_images"] == 2
+    statistics.present[0, :, GIVEN] = [99, 100, 51, 0]
+    statistics.present[1, :, ANCESTOR] = [0, 0, 50, 0]
+    result = statistics.result()
+    assert result["classes"]["more_than_100_images"] == 1
+    assert result["classes"]["at_least_100_images"] == 2
 
 
-@settings(deadline=None)  # the first call pays for imports
-@given(st.lists(st.integers(0, 50), min_size=1, max_size=30).filter(any))
-def test_gini_is_the_mean_difference_of_all_pairs(values):
-    slow = sum(abs(a - b) for a in values for b in values) / (2 * len(values) * sum(values))
-    assert gini(*np.unique(values, return_counts=True)) == pytest.approx(slow, abs=1e-12)
-
-
-@settings(deadline=None)  # the first call pays for imports
-@given(st.lists(st.integers(0, 50), min_size=1, max_size=40))
-def test_a_quantile_is_the_smallest_value_that_its_share_does_not_exceed(values):
-    statistics = LabelStatistics(len(values))
-    statistics.images_per_class = np.array(values)
-    quantiles = statistics.result()["images_per_class"]["over_all_classes"]["quantiles"]
-    for q, quantile in quantiles.items():
-        percent = round(100 * float(q))
-        enough = [v for v in values if 100 * sum(w <= v for w in values) >= percent * len(values)]
-        assert quantile == min(enough)
+@pytest.mark.parametrize(
+    ("source", "split"),
+    [
+        ("train_urls.txt", "train"),
+        ("/lists/2018/val_image_id_from_imagenet.txt.gz", "val"),
+        ("s3://bucket/train/TEST-2.csv", "test"),
+        ("train", "train"),
+        ("train/urls.txt", NO_SPLIT),
+        ("training_urls.txt", NO_SPLIT),
+        ("my_train.txt", NO_SPLIT),
+        ("", NO_SPLIT),
+    ],
+)
+def test_a_list_is_of_the_split_that_its_file_name_begins_with(source, split):
+    assert split_of(source) == split
 
 
 def test_nothing_counted_has_no_mean_and_is_plain_json():
@@ -171,6 +198,7 @@ def test_nothing_counted_has_no_mean_and_is_plain_json():
         ({1: (-0.5, GIVEN)}, r"got -0\.5"),
         ({1: (float("nan"), GIVEN)}, "got nan"),
         ({1: (1.0, 5)}, "origin 5 is unknown, expected 0 to 4"),
+        ({1: (1.0, -1)}, "origin -1 is unknown"),
     ],
 )
 def test_a_table_that_breaks_its_contract_is_refused_and_not_counted(labels, message):
@@ -186,11 +214,42 @@ def test_lists_of_different_lengths_are_refused():
         LabelStatistics(NUM_CLASSES).update(pa.RecordBatch.from_pylist([row], schema=LABELS))
 
 
-def test_a_missing_list_is_refused():
-    row = {"key": "k", "source": "s", "classes": [1], "confidences": [1.0], "origins": None}
+@pytest.mark.parametrize("hole", ["classes", "confidences", "origins", "source"])
+def test_nulls_are_refused(hole):
+    row = {"key": "k", "source": "s", "classes": [1], "confidences": [1.0], "origins": [0], hole: None}
     nullable = pa.schema([field.with_nullable(True) for field in LABELS])
-    with pytest.raises(InputError, match="origins has nulls"):
-        LabelStatistics(NUM_CLASSES).update(pa.RecordBatch.from_pylist([row], schema=nullable))
+    statistics = LabelStatistics(NUM_CLASSES)
+    with pytest.raises(InputError, match=f"{hole} has nulls"):
+        statistics.update(pa.RecordBatch.from_pylist([row], schema=nullable))
+    if hole != "source":
+        row[hole] = [None]
+        with pytest.raises(InputError, match=f"{hole} has nulls"):
+            statistics.update(pa.RecordBatch.from_pylist([row], schema=nullable))
+    assert statistics.rows == 0
+
+
+@given(st.lists(rows_strategy, min_size=1, max_size=3), st.booleans())
+def test_parts_count_as_their_rows_do(parts, small_row_groups):
+    with tempfile.TemporaryDirectory() as folder:
+        places = [f"{folder}/part-{i}.parquet" for i in range(len(parts))]
+        for place, rows in zip(places, parts, strict=True):
+            pq.write_table(
+                pa.Table.from_batches([batch_of(rows)]), place, row_group_size=3 if small_row_groups else None
+            )
+        assert count_parts(places, NUM_CLASSES).to_json() == counted(*map(batch_of, parts)).to_json()
+
+
+def test_a_part_of_several_batches_is_counted_whole(tmp_path):
+    rows = BATCH_ROWS * 2 + 3
+    lists = pa.ListArray.from_arrays(np.arange(rows + 1, dtype=np.int32), np.arange(rows, dtype=np.int32) % NUM_CLASSES)
+    names = pa.array(["train_a.txt"] * (rows - 5) + ["val_b.txt"] * 5)
+    confidences = pa.ListArray.from_arrays(lists.offsets, pa.array(np.ones(rows, np.float32)))
+    origins = pa.ListArray.from_arrays(lists.offsets, pa.array(np.zeros(rows, np.int8)))
+    columns = [names, names, lists, confidences, origins]
+    pq.write_table(pa.Table.from_arrays(columns, schema=LABELS), tmp_path / "part.parquet")
+    statistics = count_parts([str(tmp_path / "part.parquet")], NUM_CLASSES)
+    assert statistics.sources == {"train_a.txt": (rows - 5, rows - 5), "val_b.txt": (5, 5)}
+    assert statistics.images_per_class.tolist() == np.bincount(np.arange(rows) % NUM_CLASSES).tolist()
 
 
 def test_counters_of_different_vocabularies_do_not_merge():
@@ -202,7 +261,7 @@ def test_counters_of_different_vocabularies_do_not_merge():
 def test_the_published_class_frequencies_give_the_published_numbers(shared_data):
     counts = np.loadtxt(shared_data / "ml-images" / "class_counts_sorted.txt", dtype=np.int64)
     statistics = LabelStatistics(11_166)
-    statistics.images_per_class[: len(counts)] = counts
+    statistics.present[GROUPS.index("train"), : len(counts), GIVEN] = counts
     result = statistics.result()
     assert result["classes"] == {
         "all": 11_166,

@@ -12,12 +12,12 @@ from ml_images.schemas import LABELS, VOCABULARY
 
 @pytest.fixture(scope="session")  # frozen: a test that wants another one makes it with dataclasses.replace
 def report():
-    """1,007 lines, 1,000 rows, 990 keys, 900 images; row i has tags 0 to i % 4 of five classes, class 4 has none."""
+    """1,010 lines, 3 merged, 1,000 rows, 900 images; row i has tags 0 to i % 4 of five classes, class 4 has none."""
     rows = 1000
     statistics = LabelStatistics(5)
     table = {
         "key": [f"k{i}" for i in range(rows)],
-        "source": ["a.txt" if i < 600 else "b.txt" for i in range(rows)],
+        "source": ["train_a.txt" if i < 600 else "val_b.txt" for i in range(rows)],
         "classes": [list(range(1 + i % 4)) for i in range(rows)],
         "confidences": [[1.0] * (1 + i % 4) for i in range(rows)],
         "origins": [[0] + [1] * (i % 4) for i in range(rows)],
@@ -39,13 +39,15 @@ def report():
         title="A small world",
         vocabulary=vocabulary,
         statistics=statistics.result(),
-        images_per_class=statistics.images_per_class,
+        labels_per_class=statistics.labels_per_class,
         tags_per_image=statistics.tags_per_image,
         lines=Lines(
-            1007, rows, (Reject("no_labels", 2, "a.txt", 7, "lonely"), Reject("bad_class", 5, "b.txt", 1234, "k 9:1"))
+            1010,
+            rows,
+            (Reject("no_labels", 2, "train_a.txt", 7, "lonely"), Reject("bad_class", 5, "val_b.txt", 1234, "k 9:1")),
+            merged=3,
         ),
-        keys=990,
-        outcomes={"timeout": 20, "ok": 900, "not_found": 70},
+        outcomes={"timeout": 20, "ok": 900, "not_found": 80},
         dataset=Dataset({"train": 801, "val": 52, "test": 43}, {"no present label": 4}),
         training=Training(
             (

@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ml_images.labels.statistics import ORIGINS
 from ml_images.outcomes import BY_NAME
 from ml_images.report import figures as drawing
 from ml_images.report.contents import TrainingPoint
@@ -44,6 +45,27 @@ def test_two_bars_for_each_depth():
     classes, _ = heights(figure, "class-bar")
     assert np.allclose(np.array(labels) / max(labels), [1 / 3, 1, 0], atol=1e-3)
     assert np.allclose(np.array(classes) / max(classes), [0.5, 0.5, 1], atol=1e-3)
+
+
+def test_labels_of_each_origin_that_occurs_stand_on_top_of_each_other():
+    nothing = dict.fromkeys(ORIGINS, 0)
+    figure = drawing.origins_by_depth([{**nothing, "ancestor": 30}, {**nothing, "given": 10, "ancestor": 5}])
+    given, _ = heights(figure, "bar0")
+    added, _ = heights(figure, "bar1")
+    assert np.allclose(np.array(given) / max(added), [0, 1 / 3], atol=1e-3)
+    assert np.allclose(np.array(added) / max(added), [1, 1 / 6], atol=1e-3)
+    assert heights(figure, "bar2") == ([], [])
+    assert "45 labels" in figure.alt
+    assert "added by closure 35" in figure.alt
+
+
+def test_classes_are_stacked_by_their_number_of_images():
+    figure = drawing.classes_by_depth([(1, 1, 1), (2, 5, 9)])
+    stacks = [heights(figure, f"bar{number}")[0] for number in range(3)]
+    assert np.allclose(np.array(stacks) / max(stacks[2]), [[1 / 4, 2 / 4], [0, 3 / 4], [0, 1]], atol=1e-3)
+    assert (
+        "10 classes by depth, to 1: 3 with more than 100 images, 3 with 1 to 100 images, 4 with no image" in figure.alt
+    )
 
 
 def test_a_bar_and_a_number_for_each_outcome_that_occurred():
@@ -112,9 +134,18 @@ def test_a_training_without_validation_is_drawn():
 
 def test_a_report_has_the_figures_for_which_it_has_numbers(report):
     names = [figure.name for figure in drawing.figures(report)]
-    assert names == ["images-per-class", "tags-per-image", "labels-by-depth", "outcomes", "splits", "training"]
+    assert names == [
+        "images-per-class",
+        "tags-per-image",
+        "labels-by-depth",
+        "origins-by-depth",
+        "classes-by-depth",
+        "outcomes",
+        "splits",
+        "training",
+    ]
     fewer = drawing.figures(replace(report, outcomes=None, dataset=None, training=None))
-    assert [figure.name for figure in fewer] == names[:3]
+    assert [figure.name for figure in fewer] == names[:5]
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,13 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from ml_images.labels.statistics import LabelStatistics
 from ml_images.outcomes import BY_NAME
 from ml_images.report.contents import Lines, Reject, Thumbnail
-from ml_images.report.page import decimal, percent, render, visible
+from ml_images.report.page import MAX_ROOTS, decimal, percent, render, visible
 
 VOID = {"meta", "br", "img"}
 
@@ -48,12 +49,12 @@ HOSTILE = "<script>alert('&')</script>\"><img src=x onerror=alert(1)>"
 
 def test_the_page_shows_the_numbers_given(page):
     texts = Outline(page).texts
-    for number in ("1,007", "1,000", "7", "990", "900", "90", "896", "5", "0.610", "2,500"):
+    for number in ("1,010", "1,003", "1,000", "7", "900", "100", "896", "5", "0.610", "2,500"):
         assert number in texts, number
     assert "train 801 · val 52 · test 43" in texts
     assert "prior 0.200, 3.0 times that" in texts
-    assert "90.9 % of keys" in texts
-    assert "b.txt, line 1,234" in texts
+    assert "90.0 % of keys" in texts
+    assert "val_b.txt, line 1,234" in texts
     assert BY_NAME["too_small"].meaning not in texts
     assert BY_NAME["not_found"].meaning in texts
 
@@ -83,14 +84,15 @@ def test_no_id_occurs_twice(page):
 def test_hostile_text_stays_text(report):
     reject = Reject(HOSTILE, 7, HOSTILE, 1, HOSTILE + " caf\udce9")
     names = report.vocabulary["names"].to_pylist()
+    source = {"split": "train", "rows": 1000, "labels": 2500, "tags_per_image": 2.5}
     vocabulary = report.vocabulary.set_column(2, "names", [[[HOSTILE], *names[1:]]])
     hostile = replace(
         report,
         title=HOSTILE,
         written=HOSTILE,
         vocabulary=vocabulary,
-        statistics={**report.statistics, "rows_per_source": {HOSTILE: 1000}},
-        lines=Lines(1007, 1000, (reject,)),
+        statistics={**report.statistics, "sources": {HOSTILE: source}},
+        lines=Lines(1010, 1000, (reject,), 3),
         thumbnails=(Thumbnail(HOSTILE, report.thumbnails[0].jpeg, (HOSTILE,)),),
         configuration={HOSTILE: HOSTILE},
         versions={HOSTILE: HOSTILE},
@@ -114,7 +116,9 @@ def test_a_part_that_is_missing_has_no_section(report, page):
         "What happened to every row",
         "Rejected lines",
         "Images",
-        "Labels",
+        "The annotations in numbers",
+        "Images and tags",
+        "Hierarchy",
         "Classes",
         "Data set and training",
         "A look at the pictures",
@@ -123,7 +127,6 @@ def test_a_part_that_is_missing_has_no_section(report, page):
     bare = replace(
         report,
         lines=None,
-        keys=None,
         outcomes=None,
         dataset=None,
         training=None,
@@ -132,7 +135,12 @@ def test_a_part_that_is_missing_has_no_section(report, page):
         configuration=None,
         versions=None,
     )
-    assert Outline(render(bare)).headings == ["Labels", "Classes"]
+    assert Outline(render(bare)).headings == [
+        "The annotations in numbers",
+        "Images and tags",
+        "Hierarchy",
+        "Classes",
+    ]
     assert Outline(render(replace(bare, training=report.training))).headings[-1] == "Training"
 
 
@@ -141,10 +149,9 @@ def test_a_report_without_one_accepted_line_is_a_page_too(report):
     empty = replace(
         report,
         statistics=nothing.result(),
-        images_per_class=np.zeros(5, np.int64),
+        labels_per_class=np.zeros((5, 5), np.int64),
         tags_per_image=np.zeros(1, np.int64),
         lines=Lines(7, 0, (Reject("no_labels", 7, "a.txt", 1, "x"),)),
-        keys=0,
         outcomes={},
         dataset=None,
         training=None,
@@ -155,13 +162,31 @@ def test_a_report_without_one_accepted_line_is_a_page_too(report):
     assert "5 classes" in texts
 
 
+def test_classes_without_images_are_named(report, page):
+    texts = Outline(page).texts
+    assert "1 classes without images" in texts
+    assert "unicorn" in texts
+
+
+def test_a_vocabulary_without_a_hierarchy_shows_few_of_its_roots(report):
+    classes = MAX_ROOTS + 5
+    flat = pa.Table.from_pylist(
+        [{"class": c, "id": f"n{c}", "names": [f"class {c}"], "parents": [], "depth": 0} for c in range(classes)],
+        schema=report.vocabulary.schema,
+    )
+    counts = np.zeros((classes, 5), np.int64)
+    counts[:5] = report.labels_per_class
+    texts = Outline(render(replace(report, vocabulary=flat, labels_per_class=counts))).texts
+    assert f"Roots, the {MAX_ROOTS} with most classes" in texts
+
+
 def test_thumbnails_are_carried_whole(report, page):
     (source,) = [value for tag, name, value in Outline(page).attributes if (tag, name) == ("img", "src")]
     assert base64.b64decode(source.removeprefix("data:image/jpeg;base64,")) == report.thumbnails[0].jpeg
 
 
 def test_a_report_that_does_not_add_up_is_not_drawn(report):
-    with pytest.raises(ValueError, match=r"distinct keys: 990 .* 989"):
+    with pytest.raises(ValueError, match=r"rows of labels, one a key: 1,000 .* 989"):
         render(replace(report, outcomes={"ok": 989}, dataset=None))
 
 
@@ -173,6 +198,8 @@ def test_a_share_of_nearly_nothing_is_not_nothing(share, text):
     assert percent(share) == text
 
 
-@pytest.mark.parametrize(("number", "text"), [(None, "–"), (0.41278, "0.413"), (13843.83, "13,843.83")])
+@pytest.mark.parametrize(
+    ("number", "text"), [(None, "–"), (0.0, "0"), (0.41278, "0.413"), (8.7781, "8.78"), (13843.83, "13,843.8")]
+)
 def test_decimals(number, text):
     assert decimal(number) == text

@@ -11,8 +11,10 @@ import requests
 
 from ml_images.errors import InputError, StorageError
 from ml_images.sample.command import main
+from ml_images.sample.hierarchy import vocabulary_text
 from ml_images.sample.server import serve
 
+LISTS = ["--rows", "10", "--output", "out", "--vocabulary", "vocabulary.txt"]
 RUN = "import sys; from ml_images.sample.command import main; sys.exit(main(sys.argv[1:]))"
 
 
@@ -78,8 +80,15 @@ def test_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
         (["write", "w", "--seed", "-1"], "argument --seed: "),
         (["write", "w", "--sed", "1"], "unrecognized arguments: --sed 1"),
         (["write", "file.txt"], "file.txt is a file; give a folder to write the sample world into"),
+        (["lists", *LISTS, "--rows", "0"], "argument --rows: must be a whole number from 1 to 1000000000, got '0'"),
+        (["lists", *LISTS, "--malformed", "0.6"], "argument --malformed: must be a share from 0 to 0.5, got '0.6'"),
+        (["lists", *LISTS, "--malformed", "nan"], "argument --malformed: must be a share from 0 to 0.5, got 'nan'"),
+        (["lists", "--rows", "1", "--output", "o"], "the following arguments are required: --vocabulary"),
+        (["lists", *LISTS, "--class-counts", "expected.json"], "expected.json:1: expected the images of a class"),
+        (["lists", *LISTS[:-1], "nowhere"], "vocabulary 'nowhere' does not exist"),
+        (["lists", *LISTS, "--output", "."], "holds expected_not.json, which is no list of ours"),
         (["paint"], "invalid choice: 'paint'"),
-        ([], "the following arguments are required: write|serve"),
+        ([], "the following arguments are required: write|serve|lists"),
     ],
 )
 def test_wrong_input_is_one_line(
@@ -88,6 +97,8 @@ def test_wrong_input_is_one_line(
     monkeypatch.chdir(tmp_path)
     Path("file.txt").write_text("text")
     Path("expected.json").write_text("[1]")
+    Path("expected_not.json").write_text("{}")
+    Path("vocabulary.txt").write_text(vocabulary_text())
     with pytest.raises(InputError) as raised:
         main(args)
     assert message in str(raised.value)
@@ -100,9 +111,32 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
         main(["write", str(tmp_path / "file" / "below"), "--images", "64"])
 
 
-@pytest.mark.parametrize("action", [[], ["write"], ["serve"]])
+@pytest.mark.parametrize("action", [[], ["write"], ["serve"], ["lists"]])
 def test_help_says_what_there_is(action: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as raised:
         main([*action, "--help"])
     assert raised.value.code == 0
     assert "ml-images sample serve ~/photos --port 0" in capsys.readouterr().out
+
+
+def test_lists_says_what_it_wrote_and_what_comes_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("vocabulary.txt").write_text(vocabulary_text())
+    assert main(["lists", *LISTS, "--rows", "2000", "--malformed", "0.1"]) == 0
+    first, *lists, last = capsys.readouterr().out.splitlines()
+    expected = json.loads(Path("out/expected.json").read_bytes())
+    assert first.startswith("out: 2,000 lines, 0.1 MB; ")
+    assert f"{expected['accepted']:,} rows with {expected['labels']:,} tags of" in first
+    assert [line.split()[0] for line in lists] == sorted(expected["lists"])
+    assert last == "annotate them: ml-images annotate 'lists=[out/*.txt]' vocabulary=vocabulary.txt output=annotated"
+
+
+def test_lists_follow_the_class_counts_that_a_file_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("vocabulary.txt").write_text(vocabulary_text())
+    Path("counts.txt").write_text("900\n300\n100\n")
+    assert main(["lists", *LISTS, "--rows", "500", "--class-counts", "counts.txt"]) == 0
+    images = json.loads(Path("out/expected.json").read_bytes())["images_per_class"]
+    assert 1 <= sum(count > 0 for count in images) <= 3  # 44 classes, 41 of them empty

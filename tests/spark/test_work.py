@@ -21,16 +21,19 @@ def test_grouped_joins_what_batches_cut_and_loses_nothing(runs: list[tuple[int, 
     assert found == [(unit, [next(rows) for _ in same]) for unit, same in groupby(values)]
 
 
-def test_every_unit_is_done_once_and_its_row_comes_home(spark: Any) -> None:
-    rows = [{"number": number, "name": f"unit {number}"} for number in range(7)]
+@pytest.mark.parametrize(("num_units", "at_once"), [(0, 1), (1, 1), (7, 1), (7, 3), (40, 1), (40, 4)])
+def test_every_unit_is_done_once_and_its_row_comes_home(num_units: int, at_once: int, spark: Any) -> None:
+    rows = [{"number": number, "name": f"unit {number}"} for number in range(num_units)]
 
     def double(batches: Any) -> Any:
         for batch in batches:
             for row in batch.to_pylist():
                 yield pa.RecordBatch.from_pylist([{**row, "number": row["number"] * 2}], schema=UNIT)
 
-    found = work.run(work.units(spark, rows, UNIT), double, UNIT, "test")
-    assert sorted(row["number"] for row in found) == [0, 2, 4, 6, 8, 10, 12]
+    units = work.units(spark, rows, UNIT, at_once=at_once)
+    assert units.tasks == {(7, 3): 6, (40, 4): 10}.get((num_units, at_once), max(1, num_units))  # on 2 cores
+    found = work.run(units, double, UNIT, "test")
+    assert [row["number"] for row in found] == [2 * number for number in range(num_units)]
     assert {row["name"] for row in found} == {row["name"] for row in rows}
 
 

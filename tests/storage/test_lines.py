@@ -1,21 +1,30 @@
+import bz2
 import gzip
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_images.errors import InputError
-from ml_images.storage.lines import Slice, plan_slices, read_slice
+from ml_images.storage import lines
+from ml_images.storage.lines import Slice, plan_slices, read_blocks
+
+
+def read_slice(piece: Slice) -> bytes:
+    return b"".join(read_blocks(piece))
+
 
 LINES = st.lists(st.binary(max_size=12).map(lambda line: line.replace(b"\n", b"")), min_size=1, max_size=30)
 
 
-@given(lines=LINES, ends=st.booleans(), slice_bytes=st.integers(1, 40))
+@given(texts=LINES, ends=st.booleans(), slice_bytes=st.integers(1, 40))
 def test_slices_hold_every_line_once_and_whole(
-    lines: list[bytes], ends: bool, slice_bytes: int, tmp_path_factory: pytest.TempPathFactory
+    texts: list[bytes], ends: bool, slice_bytes: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    data = b"\n".join(lines) + (b"\n" if ends else b"")
+    data = b"\n".join(texts) + (b"\n" if ends else b"")
     path = tmp_path_factory.mktemp("lines") / "list.txt"
     path.write_bytes(data)
     pieces = [read_slice(piece) for piece in plan_slices([(str(path), len(data))], slice_bytes)]
@@ -38,6 +47,27 @@ def test_compressed_files_are_one_slice(tmp_path: Path) -> None:
     slices = plan_slices([(str(path), path.stat().st_size)], 10)
     assert slices == [Slice(str(path), str(path), 0, -1)]
     assert read_slice(slices[0]) == b"a\nb\n" * 1000
+
+
+def zstd(data: bytes) -> bytes:
+    return bytes(pa.Codec("zstd").compress(data, asbytes=True))
+
+
+@pytest.mark.parametrize(("end", "compress"), [(".gz", gzip.compress), (".bz2", bz2.compress), (".zst", zstd)])
+@pytest.mark.parametrize("block_bytes", [1, 7, 1 << 20])
+@pytest.mark.parametrize("members", [1, 2])
+def test_a_compressed_file_comes_in_blocks_of_whole_lines(
+    end: str, compress: Any, block_bytes: int, members: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "BLOCK_BYTES", block_bytes)
+    texts = [b"first\n\n" + b"x" * 50 + b"\r\n", b"short\nno line feed"][:members]
+    (tmp_path / f"list{end}").write_bytes(b"".join(map(compress, texts)))  # pigz, pbzip2 and cat write several members
+    blocks = list(read_blocks(Slice("list", str(tmp_path / f"list{end}"), 0, -1)))
+    assert b"".join(blocks) == b"".join(texts)
+    assert all(block.endswith(b"\n") for block in blocks[:-1])
+    assert all(blocks)
+    if block_bytes == 7:
+        assert len(blocks) > 1
 
 
 @pytest.mark.parametrize("content", [b"no gzip at all", gzip.compress(b"a\nb\n" * 1000)[:-20]])

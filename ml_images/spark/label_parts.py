@@ -1,0 +1,82 @@
+"""The parts of labels, rejects and conflicts that one unit of work writes: rows come in as parsed, go out closed."""
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from types import TracebackType
+
+import pyarrow as pa
+
+from ml_images import schemas
+from ml_images.annotations.batches import to_label_batch
+from ml_images.annotations.scanner import Float32, Int32, Int64
+from ml_images.hierarchy.ancestors import Ancestors
+from ml_images.hierarchy.closure import close_labels
+from ml_images.hierarchy.conflicts import to_conflict_batch
+from ml_images.hierarchy.negatives import close_with_negatives
+from ml_images.storage import tables
+from ml_images.storage.paths import join
+
+_SCHEMAS = {"labels": schemas.LABELS, "rejects": schemas.REJECTS, "conflicts": schemas.CONFLICTS}
+
+
+@dataclass(frozen=True)
+class Closing:
+    """What is done to the labels of every row."""
+
+    ancestors: Ancestors
+    closure: str
+    negatives: str  # none: verified absences imply nothing; otherwise one of hierarchy.negatives.POLICIES
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """What is written."""
+        return ("labels", "rejects") if self.negatives == "none" else ("labels", "rejects", "conflicts")
+
+
+class LabelParts:
+    """Context manager: parts number `number` of the staged tables in `output`; counts what goes through."""
+
+    def __init__(self, output: str, number: int, closing: Closing) -> None:
+        self._closing = closing
+        self._stack = ExitStack()
+        self._places = {
+            table: join(output, table, tables.STAGING, f"part-{number:06d}.parquet") for table in closing.tables
+        }
+        self.rows = self.labels_closed = self.rejected = self.conflicts = 0
+
+    def __enter__(self) -> "LabelParts":
+        self._parts = {
+            table: self._stack.enter_context(tables.open_part(place, _SCHEMAS[table]))
+            for table, place in self._places.items()
+        }
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        return self._stack.__exit__(kind, error, trace)
+
+    def add(
+        self,
+        keys: pa.StringArray,
+        sources: pa.StringArray,
+        offsets: Int64,
+        classes: Int32,
+        confidences: Float32,
+    ) -> None:
+        """Close and write label rows, given as in annotations.rows.Parsed."""
+        ancestors, policy = self._closing.ancestors, self._closing.negatives
+        if policy == "none":
+            closed = close_labels(offsets, classes, confidences, ancestors, self._closing.closure)
+        else:
+            closed, conflicts = close_with_negatives(offsets, classes, confidences, ancestors, policy)
+            self._parts["conflicts"].write_batch(to_conflict_batch(conflicts, keys, sources))
+            self.conflicts += len(conflicts.rows)
+        self._parts["labels"].write_batch(to_label_batch(keys, sources, *closed))
+        self.rows += len(keys)
+        self.labels_closed += len(closed.classes)
+
+    def reject(self, rejects: pa.RecordBatch) -> None:
+        if rejects.num_rows:
+            self._parts["rejects"].write_batch(rejects)
+            self.rejected += rejects.num_rows

@@ -1,0 +1,145 @@
+import numpy as np
+import pytest
+import slow_parser
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ml_images.annotations import reasons
+from ml_images.annotations.rows import parse_lines
+from ml_images.annotations.scanner import is_utf8
+
+
+def of_tag(tag: bytes):
+    """(class, confidence) of the tag, or the reason why it is refused."""
+    parsed = parse_lines(b"key " + tag, source="list.txt", first_line=1, num_classes=10)
+    if parsed.rejects.num_rows:
+        return parsed.rejects["reason"][0].as_py()
+    (tag_class,), (confidence,) = parsed.classes.tolist(), parsed.confidences
+    return tag_class, confidence
+
+
+@pytest.mark.parametrize(
+    ("tag", "expected"),
+    [
+        (b"7", (7, 1.0)),
+        (b"7:1", (7, 1.0)),
+        (b"7:1.0", (7, 1.0)),
+        (b"0:0.9", (0, 0.9)),
+        (b"9:0", (9, 0.0)),
+        (b"9:-1", (9, -1.0)),
+        (b"9:-1.0", (9, -1.0)),
+        (b"9:8e-1", (9, 0.8)),
+        (b"9:0.5E+0", (9, 0.5)),
+        (b"3:.5", (3, 0.5)),
+        (b"3:1.", (3, 1.0)),
+        (b"3:+1", (3, 1.0)),
+        (b"3:00000000000000000000000.25", (3, 0.25)),
+        (b"3:0." + b"3" * 400, (3, 1 / 3)),
+        (b"3:25" + b"0" * 400 + b"e-402", (3, 0.25)),
+        (b"3:1e-4000", (3, 0.0)),
+        (b"3:0e99999999999999999999", (3, 0.0)),
+        (b"3:0.0000000000000000000000000000001e31", (3, 1.0)),
+        (b"0007:1", (7, 1.0)),
+        (b"000", (0, 1.0)),
+    ],
+)
+def test_accepted(tag, expected):
+    assert of_tag(tag) == (expected[0], np.float32(expected[1]))
+
+
+@pytest.mark.parametrize(
+    ("tag", "reason"),
+    [
+        (b"10:1", reasons.CLASS_OUT_OF_RANGE),
+        (b"9" * 5000, reasons.CLASS_OUT_OF_RANGE),
+        (b"18446744073709551616", reasons.CLASS_OUT_OF_RANGE),
+        (b"3:1.01", reasons.BAD_CONFIDENCE),
+        (b"3:1.0000000000001", reasons.BAD_CONFIDENCE),
+        (b"3:1.1", reasons.BAD_CONFIDENCE),
+        (b"3:9.9", reasons.BAD_CONFIDENCE),
+        (b"3:-0.5", reasons.BAD_CONFIDENCE),
+        (b"3:-2", reasons.BAD_CONFIDENCE),
+        (b"3:1e999", reasons.BAD_CONFIDENCE),
+        (b"3:1e99999999999999999999", reasons.BAD_CONFIDENCE),
+        (b"3:nan", reasons.BAD_CONFIDENCE),
+        (b"3:NaN", reasons.BAD_CONFIDENCE),
+        (b"3:-Inf", reasons.BAD_CONFIDENCE),
+        (b"3:+infinity", reasons.BAD_CONFIDENCE),
+        (b"3:", reasons.BAD_TAG),
+        (b":1", reasons.BAD_TAG),
+        (b"3:1:2", reasons.BAD_TAG),
+        (b"3:0.9x", reasons.BAD_TAG),
+        (b"3:1e", reasons.BAD_TAG),
+        (b"3:1e+", reasons.BAD_TAG),
+        (b"3:.", reasons.BAD_TAG),
+        (b"3:-", reasons.BAD_TAG),
+        (b"3:--1", reasons.BAD_TAG),
+        (b"3:0..5", reasons.BAD_TAG),
+        (b"3:nanx", reasons.BAD_TAG),
+        (b"-3:1", reasons.BAD_TAG),
+        (b"+3", reasons.BAD_TAG),
+        (b"3:1_0", reasons.BAD_TAG),
+        (b"3:0x1", reasons.BAD_TAG),
+        (b"3,1", reasons.BAD_TAG),
+        (b"3:1\x00", reasons.BAD_TAG),
+        (b"3:1\r\r", reasons.BAD_TAG),
+        ("\u0663:1".encode(), reasons.BAD_TAG),  # an Arabic three
+    ],
+)
+def test_refused_with_the_reason(tag, reason):
+    assert of_tag(tag) == reason
+    assert reason in reasons.MEANINGS
+
+
+def test_minus_zero_becomes_zero():
+    assert str(of_tag(b"3:-0.0")[1]) == "0.0"
+
+
+@given(st.floats(0, 1))
+def test_every_double_as_python_writes_it_is_its_nearest_float32(value):
+    _, confidence = of_tag(f"3:{value!r}".encode())
+    expected = np.float32(value)
+    assert expected == confidence or abs(int(expected.view(np.int32)) - int(confidence.view(np.int32))) == 1
+    if len(repr(value)) <= 17:  # 0. and 15 digits
+        assert expected == confidence
+
+
+@given(st.binary(max_size=12) | st.text(max_size=6).map(lambda text: text.encode("utf-8", "surrogatepass")))
+def test_what_is_utf8_python_decodes(data):
+    try:
+        data.decode("utf-8")
+        good = True
+    except UnicodeDecodeError:
+        good = False
+    assert is_utf8(np.frombuffer(data, np.uint8), 0, len(data)) == good
+
+
+PIECES = [b"k", b"http://a/b", b"n00000001_2", b"\t", b" ", b"\t", b"1", b":", b"0.5", b"-1", b"\n", b"\r\n", b"\r"]
+PIECES += [b"\xff", b"99", b"e400", b".", b"+", b"nan", b"Inf", b"100", b"\xc3\xa9", b"\xed\xa0\x80", b"e-3", b"\0"]
+
+
+@given(st.lists(st.sampled_from(PIECES) | st.binary(max_size=4), max_size=60).map(b"".join))
+def test_every_line_is_what_the_slow_parser_makes_of_it(data):
+    parsed = parse_lines(data, source="list.txt", first_line=1, num_classes=100)
+    rows, rejects = slow_parser.parse(data, 100)
+    assert parsed.keys.to_pylist() == [key for key, _ in rows]
+    assert parsed.offsets.tolist() == np.cumsum([0, *(len(tags) for _, tags in rows)]).tolist()
+    assert parsed.classes.tolist() == [c for _, tags in rows for c in tags]
+    confidences = np.array([confidence for _, tags in rows for confidence in tags.values()], np.float32)
+    assert parsed.confidences.tolist() == confidences.tolist()
+    found = [
+        (row["line"], row["text"].encode() if row["raw"] is None else row["raw"], row["reason"])
+        for row in parsed.rejects.to_pylist()
+    ]
+    assert found == rejects
+    rejected = {line for line, _, _ in rejects}
+    assert parsed.lines.tolist() == [n for n in range(1, parsed.num_lines + 1) if n not in rejected]
+
+
+def test_a_row_of_more_than_a_megabyte():
+    tags = b"\t".join(b"%d:0.5" % (n % 10_000) for n in range(300_000))
+    parsed = parse_lines(b"k\t" + tags + b"\r\nlast 1", source="s", first_line=1, num_classes=10_000)
+    assert len(tags) > 2 << 20
+    assert parsed.keys.to_pylist() == ["k", "last"]
+    assert parsed.offsets.tolist() == [0, 10_000, 10_001]
+    assert parsed.duplicate_tags == 290_000

@@ -1,0 +1,45 @@
+import json
+
+import pytest
+
+from ml_images.errors import InputError
+from ml_images.report.accounts import account_dataset, account_lines
+from ml_images.report.contents import Lines, Reject
+
+REJECTS = (Reject("no_labels", 2, "a.txt", 7, "lonely"), Reject("bad_class", 5, "b.txt", 3, "k 9:1"))
+
+
+def tell(folder, **lines):
+    (folder / "report.json").write_text(json.dumps({"job": "annotate", "counts": {"lines": lines}}))
+
+
+def test_without_a_report_no_line_was_merged(tmp_path):
+    assert account_lines(str(tmp_path), 100, REJECTS) == Lines(107, 100, REJECTS, 0)
+
+
+def test_merged_lines_are_taken_from_the_report_of_annotate(tmp_path):
+    told = {"read": 110, "label rows": 100, "merged into another row of the same key": 3, "rejected": 7}
+    tell(tmp_path, **told)
+    assert account_lines(str(tmp_path), 100, REJECTS) == Lines(110, 100, REJECTS, 3)
+
+
+def test_a_report_that_does_not_tell_of_merged_lines_is_one_without(tmp_path):
+    tell(tmp_path, **{"read": 107, "label rows": 100, "rejected": 7})
+    assert account_lines(str(tmp_path), 100, REJECTS) == Lines(107, 100, REJECTS, 0)
+
+
+@pytest.mark.parametrize("name", ["read", "label rows", "rejected"])
+def test_a_report_of_other_tables_is_refused(name, tmp_path):
+    told = {"read": 107, "label rows": 100, "rejected": 7}
+    tell(tmp_path, **{**told, name: 50})
+    with pytest.raises(InputError, match=f"tells of {name} 50, the tables of {told[name]}: run annotate again"):
+        account_lines(str(tmp_path), 100, REJECTS)
+
+
+def test_verified_images_that_a_data_set_lacks_are_left_out(tmp_path):
+    manifest = {"splits": {"train": {"rows": 8}, "val": {"rows": 1}, "test": {"rows": 0}}}
+    (tmp_path / "_manifest.json").write_text(json.dumps(manifest))
+    assert account_dataset(str(tmp_path), 12).left_out == {"not in this data set": 3}
+    assert account_dataset(str(tmp_path), None).left_out == {}
+    with pytest.raises(InputError, match=r"more rows than there are ok images \(8\)"):
+        account_dataset(str(tmp_path), 8)
