@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import Bench, Engine, Result, SameLabels, warm
+from bench import Bench, Engine, Result, SameLabels, must_have_run, warm
 from compare import compare_pairs
 
 ROOT = Path(__file__).parents[1]
@@ -155,6 +155,7 @@ def cluster(bench: Bench) -> Section:
                 )
                 output = bench.output("cluster", run)
                 bench.run(f"cluster {number + 1}/{bench.repeats}", run, output, result)
+                must_have_run(result)
                 shutil.rmtree(output, ignore_errors=True)
     gain = results[0].work_s / results[1].work_s
     goal = Goal("two standalone workers of one core: at least 1.7x one", f"{gain:.2f}x", gain >= 1.7)
@@ -194,7 +195,9 @@ def _closed(bench: Bench) -> Path:
     folder = bench.folder / f"closed-{bench.rows}"
     if not (folder / "labels" / "_SUCCESS").exists():
         engine = Engine("ours", lambda output: bench.annotate("closed_max", output, bench.rows), bench.rows, "labels")
-        bench.run("labels for what follows", engine, bench.output("close", engine), Result("ours", bench.rows))
+        result = Result(engine.name, engine.rows)
+        bench.run("labels for what follows", engine, bench.output("close", engine), result)
+        must_have_run(result)
         _keep_closed(bench, bench.output("close", engine))
     warm(sorted((folder / "labels").glob("*.parquet")))
     return folder

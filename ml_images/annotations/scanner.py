@@ -124,8 +124,7 @@ def _scan(
 ) -> tuple[int, int, int, int, int, int]:
     """Fill the arrays; (rows, labels, bytes of keys, rejects, lines, tags dropped as duplicates)."""
     n = len(data)
-    row_of_class = np.full(num_classes, -1, np.int64)  # the line in which a class was met last, and where its label is
-    place_of_class = np.empty(num_classes, np.int64)
+    met = np.full(num_classes, -1, np.int64)  # line << 32 | place of the last label of each class: one table, one miss
     rows = tags = keys_end = rejects = line = duplicates = 0
     at = 0
     while at < n:
@@ -142,13 +141,12 @@ def _scan(
                 at, tag_class, confidence, code = _tag(data, at, num_classes)
                 if code >= 0:
                     break
-                if row_of_class[tag_class] == line:
-                    place = place_of_class[tag_class]
+                if met[tag_class] >> 32 == line:
+                    place = met[tag_class] & 0xFFFFFFFF
                     confidences[place] = max(confidences[place], np.float32(confidence))
                     row_duplicates += 1
                 else:
-                    row_of_class[tag_class] = line
-                    place_of_class[tag_class] = tags
+                    met[tag_class] = line << 32 | tags
                     classes[tags] = tag_class
                     confidences[tags] = confidence
                     tags += 1
@@ -273,7 +271,10 @@ def _tag(data: Bytes, at: int, num_classes: int) -> tuple[int, int, float, int]:
         return at, 0, 0.0, _BAD_TAG
     confidence = 1.0
     if at < n and data[at] == _COLON:
-        if _is_one_decimal(data, at + 1):
+        if _is_one_digit(data, at + 1):
+            end, good = at + 2, True
+            confidence = float(data[at + 1] - _ZERO)
+        elif _is_one_decimal(data, at + 1):
             end, good = at + 4, True
             confidence = ((data[at + 1] - _ZERO) * 10 + (data[at + 3] - _ZERO)) / 10.0
         else:
@@ -288,6 +289,12 @@ def _tag(data: Bytes, at: int, num_classes: int) -> tuple[int, int, float, int]:
     if confidence != -1.0 and not 0.0 <= confidence <= 1.0:
         return at, 0, 0.0, _BAD_CONFIDENCE
     return at, tag_class, confidence + 0.0, -1  # -0 becomes 0
+
+
+@compiled
+def _is_one_digit(data: Bytes, at: int) -> bool:
+    """Does the line go on with 1 (or 0) and the end of the field?"""
+    return at + 1 < len(data) and data[at + 1] <= _SPACE and _is_digit(data[at])
 
 
 @compiled
