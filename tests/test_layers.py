@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-PLAIN = ["annotations.rows", "hierarchy.closure", "labels.merge", "labels.statistics", "download.rows", "images.resize"]
+PLAIN = ["annotations.rows", "hierarchy.closure", "labels.statistics", "download.rows", "images.resize"]
 PLAIN += ["storage.tables", "storage.petastorm", "schemas", "outcomes", "sample.server"]
 
 

@@ -21,7 +21,6 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from ml_images import schemas
 from ml_images.errors import InputError
-from ml_images.labels.merge import merge_duplicates
 from ml_images.labels.splits import SplitConfig, assign_splits, sort_hashes
 from ml_images.options import option
 from ml_images.provenance import provenance
@@ -101,6 +100,7 @@ def write_dataset(
     """Join the tables and stage the files of the dataset under `location`; `finish_dataset` makes them a data set."""
     tables.claim(location, "dataset")
     tables.clear_staging(location)
+    num_keys = _count_keys(spark, labels)
     placed = place(spark, labels, images, num_classes, splits, layout.seed).persist()
     try:
         sizes = work.collect(placed.groupBy("split", "part").count(), "join labels and images")
@@ -120,18 +120,25 @@ def write_dataset(
         placed.unpersist()
     tables.require_staged(location, len(written))
     assert sum(row["rows"] for row in written) == sum(split.rows for split in layouts.values())
-    return Written(layouts, _counts(spark, labels, images, sum(split.rows for split in layouts.values())))
+    return Written(layouts, _counts(spark, num_keys, images, sum(split.rows for split in layouts.values())))
 
 
-def _counts(spark: SparkSession, labels: str, images: str, joined: int) -> dict[str, int]:
+def _count_keys(spark: SparkSession, labels: str) -> int:
+    """The rows of a labels table. Raises InputError where a key has two, as tables of earlier versions may."""
+    counts = spark.read.parquet(for_spark(labels)).agg(F.count("key"), F.count_distinct("key")).first()
+    assert counts is not None, "an aggregate has one row"
+    if counts[0] != counts[1]:
+        raise InputError(f"labels table '{labels}' has {counts[0]} rows of {counts[1]} keys: annotate again")
+    return int(counts[0])
+
+
+def _counts(spark: SparkSession, num_keys: int, images: str, joined: int) -> dict[str, int]:
     """Rows of the inputs that are in the data set and rows that are not, with the reason."""
-    keys = spark.read.parquet(for_spark(labels)).agg(F.count("key"), F.count_distinct("key")).first()
     ok = spark.read.parquet(for_spark(images)).where(F.col("outcome") == "ok").count()
-    assert keys is not None and joined <= keys[1], "a key is in the images table twice"
+    assert joined <= num_keys, "a key is in the images table twice"
     return {
-        "label rows": keys[0],
-        "label rows merged into another of the same key": keys[0] - keys[1],
-        "keys without an ok image": keys[1] - joined,
+        "label rows": num_keys,
+        "keys without an ok image": num_keys - joined,
         "ok images without labels": ok - joined,
         "in the data set": joined,
     }
@@ -159,12 +166,10 @@ def finish_dataset(
 
 def place(spark: SparkSession, labels: str, images: str, num_classes: int, splits: SplitConfig, seed: int) -> DataFrame:
     """One row for each key that has labels and an ok image: its labels, image part, split and place in the order."""
-    rows = spark.read.parquet(for_spark(labels))
-    row = F.struct("source", "classes", "confidences", "origins")
-    grouped = rows.groupBy("key").agg(F.collect_list(row).alias("rows"))
+    rows = spark.read.parquet(for_spark(labels)).select("key", "classes", "confidences")
     ok = spark.read.parquet(for_spark(images)).where(F.col("outcome") == "ok")
     part = F.element_at(F.split(F.col("_metadata.file_path"), "/"), -1)
-    joined = grouped.join(ok.select("key", part.alias("part")), on="key", how="inner")
+    joined = rows.join(ok.select("key", part.alias("part")), on="key", how="inner")
     return joined.mapInArrow(
         partial(_place_batches, num_classes=num_classes, splits=splits, seed=seed), from_arrow_schema(_PLACED)
     )
@@ -174,17 +179,16 @@ def _place_batches(
     batches: Iterable[pa.RecordBatch], *, num_classes: int, splits: SplitConfig, seed: int
 ) -> Iterable[pa.RecordBatch]:
     for batch in batches:
-        labels = merge_duplicates(batch.select(["key", "rows"]))
-        highest = pc.max(labels.column("classes").flatten()).as_py()
+        highest = pc.max(batch.column("classes").flatten()).as_py()
         if highest is not None and highest >= num_classes:
             raise InputError(
                 f"labels hold class {highest}, the vocabulary beside them has {num_classes}: annotate again"
             )
-        keys = labels.column("key")
+        keys = batch.column("key")
         columns = [
             keys,
-            labels.column("classes"),
-            labels.column("confidences"),
+            batch.column("classes"),
+            batch.column("confidences"),
             batch.column("part"),
             assign_splits(keys, splits),
             pa.array(sort_hashes(seed, keys).view(np.int64)),  # Spark has no unsigned integers

@@ -24,7 +24,7 @@ from ml_images.storage.tables import read_array, write_array
 
 BUCKET_BYTES = 128 << 20  # of the lists; were all rows repeated, a worker would hold some 500 MB to merge a bucket
 
-SLICES_AT_ONCE = 16  # of a worker, some 10 s to parse
+SLICES_AT_ONCE = 16  # of a worker, some 15 s to parse
 
 SLICE = [pa.field("number", pa.int64()), pa.field("source", pa.string()), pa.field("location", pa.string())]
 SLICE += [pa.field("start", pa.int64()), pa.field("end", pa.int64())]

@@ -7,6 +7,7 @@ from typing import Any
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from petastorm import make_batch_reader, make_reader
@@ -146,12 +147,14 @@ def test_ansi_mode_makes_no_difference(chain: Any, spark: Any, tmp_path: Path) -
     assert pq.read_table(tmp_path / "out/dataset").equals(pq.read_table(dataset_of(chain)))
 
 
-def test_several_rows_of_one_key_become_one(chain: Any) -> None:
-    keys = [row["key"] for row in pq.read_table(chain.annotate / "labels").to_pylist()]
-    repeated = {key for key, count in Counter(keys).items() if count > 1}
-    assert repeated
-    report = json.loads((chain.materialize / "report.json").read_text())
-    assert report["counts"]["rows"]["label rows merged into another of the same key"] == len(keys) - len(set(keys))
+def test_a_labels_table_with_two_rows_for_a_key_is_refused(chain: Any, spark: object, tmp_path: Path) -> None:
+    shutil.copytree(chain.annotate, tmp_path / "annotate")
+    labels = pq.read_table(chain.annotate / "labels").cast(schemas.LABELS)
+    tables.write_table(f"{tmp_path}/annotate/labels", "labels", pa.concat_tables([labels, labels.slice(0, 2)]))
+    with pytest.raises(InputError, match=rf"has {len(labels) + 2} rows of {len(labels)} keys: annotate again"):
+        materialize.main(
+            [f"annotations={tmp_path}/annotate", f"images={chain.download}/images", f"output={tmp_path}/out"]
+        )
 
 
 def test_labels_of_another_vocabulary_are_refused(chain: Any, spark: object, tmp_path: Path) -> None:

@@ -29,7 +29,23 @@ def test_slices_hold_every_line_once_and_whole(
     path.write_bytes(data)
     pieces = [read_slice(piece) for piece in plan_slices([(str(path), len(data))], slice_bytes)]
     assert b"".join(pieces) == data
+    assert read_slice(Slice(str(path), str(path), 0, len(data))) == data
     assert all(piece.endswith(b"\n") for piece in pieces if piece and not data.endswith(piece))
+
+
+@given(texts=LINES, slice_bytes=st.integers(1, 40), block_bytes=st.integers(1, 20))
+def test_blocks_cut_a_slice_between_lines(
+    texts: list[bytes], slice_bytes: int, block_bytes: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    data = b"\n".join(texts) + b"\n"
+    path = tmp_path_factory.mktemp("blocks") / "list.txt"
+    path.write_bytes(data)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(lines, "BLOCK_BYTES", block_bytes)
+        blocks = [list(read_blocks(piece)) for piece in plan_slices([(str(path), len(data))], slice_bytes)]
+    assert b"".join(block for piece in blocks for block in piece) == data
+    assert all(block.endswith(b"\n") for piece in blocks for block in piece)
+    assert sum(map(len, blocks)) <= max(1, len(texts))
 
 
 def test_a_line_longer_than_several_slices_belongs_to_the_first(tmp_path: Path) -> None:
