@@ -129,9 +129,7 @@ def _parse_slice(row: dict[str, Any], closing: Closing, repeated: RepeatedKeys, 
                 done["set_aside"] += int((bucket >= 0).sum())
                 _add_rows(parts, parsed, np.flatnonzero(bucket < 0), source)
             else:
-                parts.add(
-                    parsed.keys, _repeat(source, len(parsed.keys)), parsed.offsets, parsed.classes, parsed.confidences
-                )
+                parts.add(parsed.keys, source, parsed.offsets, parsed.classes, parsed.confidences)
             line += parsed.num_lines
     return {
         **done,
@@ -146,11 +144,7 @@ def _parse_slice(row: dict[str, Any], closing: Closing, repeated: RepeatedKeys, 
 def _add_rows(parts: LabelParts, parsed: Parsed, rows: np.ndarray, source: str) -> None:
     offsets, places = take_rows(parsed.offsets, rows)
     keys = parsed.keys.take(pa.array(rows))
-    parts.add(keys, _repeat(source, len(rows)), offsets, parsed.classes[places], parsed.confidences[places])
-
-
-def _repeat(source: str, times: int) -> pa.StringArray:
-    return pa.repeat(pa.scalar(source, pa.string()), times)
+    parts.add(keys, source, offsets, parsed.classes[places], parsed.confidences[places])
 
 
 def _sum(parsed: list[dict[str, Any]], resolved: list[dict[str, Any]]) -> Annotated:

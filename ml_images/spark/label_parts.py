@@ -7,16 +7,16 @@ from types import TracebackType
 import pyarrow as pa
 
 from ml_images import schemas
-from ml_images.annotations.batches import to_label_batch
 from ml_images.annotations.scanner import Float32, Int32, Int64
 from ml_images.hierarchy.ancestors import Ancestors
 from ml_images.hierarchy.closure import close_labels
 from ml_images.hierarchy.conflicts import to_conflict_batch
 from ml_images.hierarchy.negatives import close_with_negatives
 from ml_images.storage import tables
+from ml_images.storage.label_parquet.writer import open_label_part
 from ml_images.storage.paths import join
 
-_SCHEMAS = {"labels": schemas.LABELS, "rejects": schemas.REJECTS, "conflicts": schemas.CONFLICTS}
+_SCHEMAS = {"rejects": schemas.REJECTS, "conflicts": schemas.CONFLICTS}
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,12 @@ class LabelParts:
         self.rows = self.labels_closed = self.rejected = self.conflicts = 0
 
     def __enter__(self) -> "LabelParts":
-        self._parts = {
-            table: self._stack.enter_context(tables.open_part(place, _SCHEMAS[table]))
-            for table, place in self._places.items()
+        places = self._places
+        self._labels = self._stack.enter_context(open_label_part(places["labels"]))
+        self._others = {
+            table: self._stack.enter_context(tables.open_part(places[table], _SCHEMAS[table]))
+            for table in places
+            if table != "labels"
         }
         return self
 
@@ -59,24 +62,25 @@ class LabelParts:
     def add(
         self,
         keys: pa.StringArray,
-        sources: pa.StringArray,
+        sources: str | pa.StringArray,
         offsets: Int64,
         classes: Int32,
         confidences: Float32,
     ) -> None:
-        """Close and write label rows, given as in annotations.rows.Parsed."""
+        """Close and write label rows, given as in annotations.rows.Parsed; sources: of each row, or one of all."""
         ancestors, policy = self._closing.ancestors, self._closing.negatives
         if policy == "none":
             closed = close_labels(offsets, classes, confidences, ancestors, self._closing.closure)
         else:
             closed, conflicts = close_with_negatives(offsets, classes, confidences, ancestors, policy)
-            self._parts["conflicts"].write_batch(to_conflict_batch(conflicts, keys, sources))
+            of_row = pa.array([sources] * len(keys), pa.string()) if isinstance(sources, str) else sources
+            self._others["conflicts"].write_batch(to_conflict_batch(conflicts, keys, of_row))
             self.conflicts += len(conflicts.rows)
-        self._parts["labels"].write_batch(to_label_batch(keys, sources, *closed))
+        self._labels.write_rows(keys, sources, *closed)
         self.rows += len(keys)
         self.labels_closed += len(closed.classes)
 
     def reject(self, rejects: pa.RecordBatch) -> None:
         if rejects.num_rows:
-            self._parts["rejects"].write_batch(rejects)
+            self._others["rejects"].write_batch(rejects)
             self.rejected += rejects.num_rows

@@ -172,20 +172,29 @@ def mark_done(location: str) -> None:
 
 
 @contextmanager
-def open_part(location: str, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
-    """A Parquet writer whose file appears under `location` whole, or not at all."""
+def whole_file(location: str) -> Iterator[tuple[fs.FileSystem, str]]:
+    """(file system, path beside) to write to: the file appears under `location` whole, or not at all."""
     filesystem, path = open_location(location)
     folder, _, name = path.rpartition("/")
     beside = f"{folder}/.{name}.{uuid4().hex}"
     with storage_errors(location):
         filesystem.create_dir(folder, recursive=True)
         try:
-            with pq.ParquetWriter(beside, schema, filesystem=filesystem, compression="zstd") as writer:
-                yield writer
+            yield filesystem, beside
             filesystem.move(beside, path)
         finally:
             if filesystem.get_file_info(beside).type == fs.FileType.File:
                 filesystem.delete_file(beside)
+
+
+@contextmanager
+def open_part(location: str, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
+    """A Parquet writer whose file appears under `location` whole, or not at all."""
+    with (
+        whole_file(location) as (filesystem, beside),
+        pq.ParquetWriter(beside, schema, filesystem=filesystem, compression="zstd") as writer,
+    ):
+        yield writer
 
 
 def write_part(location: str, table: pa.Table) -> None:
@@ -241,18 +250,8 @@ def write_text(location: str, content: str) -> None:
 
 
 def _write_whole(location: str, content: bytes) -> None:
-    filesystem, path = open_location(location)
-    folder, _, name = path.rpartition("/")
-    beside = f"{folder}/.{name}.{uuid4().hex}"
-    with storage_errors(location):
-        filesystem.create_dir(folder, recursive=True)
-        try:
-            with filesystem.open_output_stream(beside) as stream:
-                stream.write(content)
-            filesystem.move(beside, path)
-        finally:
-            if filesystem.get_file_info(beside).type == fs.FileType.File:
-                filesystem.delete_file(beside)
+    with whole_file(location) as (filesystem, beside), filesystem.open_output_stream(beside) as stream:
+        stream.write(content)
 
 
 def read_json(location: str) -> Any | None:
