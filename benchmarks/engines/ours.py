@@ -2,7 +2,8 @@
 
     python benchmarks/engines/ours.py MASTER JOB [key=value ...]       e.g. local[2] annotate lists=... output=...
 
-Workers in Python, the first compiled loop and the report are part of the work; only the session is start.
+Start is Spark's: the session, and an empty job that starts its Python workers. What these import, the first call of
+each compiled loop and the report are part of the work.
 """
 
 import importlib
@@ -19,7 +20,9 @@ def main(master: str, job: str, arguments: list[str]) -> int:
     if not master.startswith("local"):  # a cluster on this machine: cluster/standalone.sh gives a worker 1 GB
         options |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
         options |= {"spark.executor.memory": "600m", "spark.executor.cores": "1"}
-    with session.opened("benchmark", options):
+    with session.opened("benchmark", options) as spark:
+        tasks = spark.sparkContext.defaultParallelism
+        spark.sparkContext.parallelize(range(tasks), tasks).map(str).collect()
         module = importlib.import_module(f"ml_images.jobs.{job}")
         clock.ready()
         code = int(module.main(arguments))

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from ml_images import schemas
 from ml_images.annotations import reasons
-from ml_images.annotations.scanner import LF, REASONS, Scanned, scan
+from ml_images.annotations.scanner import LF, REASONS, Bytes, Scanned, scan
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -41,7 +41,7 @@ class Parsed:
         return len(self.keys) + self.rejects.num_rows
 
 
-def parse_lines(data: bytes, *, source: str, first_line: int, num_classes: int) -> Parsed:
+def parse_lines(data: bytes | pa.Buffer, *, source: str, first_line: int, num_classes: int) -> Parsed:
     """Parse whole lines, ended by LF or CRLF (the last one may lack it), fewer than 2^31 bytes.
 
     `first_line` is the 1-based number that the first of them has in `source`; a byte order mark is dropped before
@@ -53,30 +53,28 @@ def parse_lines(data: bytes, *, source: str, first_line: int, num_classes: int) 
     keys = pa.StringArray.from_buffers(
         len(scanned.lines), pa.py_buffer(scanned.key_offsets), pa.py_buffer(scanned.key_bytes)
     )
-    rejects = _rejects(data, len(data) - len(array), scanned, source, first_line)
+    rejects = _rejects(array, scanned, source, first_line)
     lines = scanned.lines + first_line
     return Parsed(keys, lines, scanned.offsets, scanned.classes, scanned.confidences, rejects, scanned.duplicate_tags)
 
 
-def line_bytes(data: bytes, first_line: int) -> npt.NDArray[np.uint8]:
+def line_bytes(data: bytes | pa.Buffer, first_line: int) -> Bytes:
     """`data` as an array, without the byte order mark that a file may begin with."""
     array = np.frombuffer(data, np.uint8)
-    return array[len(_BOM) :] if first_line == 1 and data.startswith(_BOM) else array
+    return array[len(_BOM) :] if first_line == 1 and array[: len(_BOM)].tobytes() == _BOM else array
 
 
-def line_texts(data: bytes, lines: npt.NDArray[np.int64]) -> list[str]:
+def line_texts(data: Bytes, lines: npt.NDArray[np.int64]) -> list[str]:
     """The text of some label rows of `data`, by the number of their line in it (0-based), without line ends."""
-    ends = np.append(np.flatnonzero(np.frombuffer(data, np.uint8) == LF), len(data))
+    ends = np.append(np.flatnonzero(data == LF), len(data))
     starts = np.where(lines > 0, ends[lines - 1] + 1, 0)
-    spans = zip(starts.tolist(), ends[lines].tolist(), strict=True)
     # A label row is UTF-8: its key was checked, everything else in it is ASCII.
-    return [data[start:end].removeprefix(_BOM).removesuffix(b"\r").decode() for start, end in spans]
+    return [line.removesuffix(b"\r").decode() for line in _pieces(data, starts, ends[lines])]
 
 
-def _rejects(data: bytes, skipped: int, scanned: Scanned, source: str, first_line: int) -> pa.RecordBatch:
+def _rejects(data: Bytes, scanned: Scanned, source: str, first_line: int) -> pa.RecordBatch:
     count = len(scanned.reject_lines)
-    starts, ends = (scanned.reject_starts + skipped).tolist(), (scanned.reject_ends + skipped).tolist()
-    lines = [data[start:end] for start, end in zip(starts, ends, strict=True)]
+    lines = _pieces(data, scanned.reject_starts, scanned.reject_ends)
     readable = scanned.reject_codes != REASONS.index(reasons.BAD_ENCODING)
     columns = [
         pa.array([source] * count, pa.string()),
@@ -86,3 +84,7 @@ def _rejects(data: bytes, skipped: int, scanned: Scanned, source: str, first_lin
         pa.array([None if good else line for good, line in zip(readable.tolist(), lines, strict=True)], pa.binary()),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=schemas.REJECTS)
+
+
+def _pieces(data: Bytes, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> list[bytes]:
+    return [data[start:end].tobytes() for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]

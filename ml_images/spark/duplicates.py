@@ -13,12 +13,13 @@ from pyspark.sql import SparkSession
 
 from ml_images.annotations.batches import take_rows
 from ml_images.annotations.duplicates import SET_ASIDE, Duplicates, resolve_duplicates
-from ml_images.annotations.rows import Parsed, line_texts
+from ml_images.annotations.rows import Parsed, line_bytes, line_texts
 from ml_images.annotations.scanner import Int64
 from ml_images.errors import InputError
 from ml_images.spark import work
 from ml_images.spark.label_parts import Closing, LabelParts
 from ml_images.storage import tables
+from ml_images.storage.lines import Block
 from ml_images.storage.paths import join
 
 _BUCKET = pa.schema([pa.field("number", pa.int64()), pa.field("bucket", pa.int64())])
@@ -37,7 +38,7 @@ _RESOLVED = pa.schema(
 
 
 def set_aside(
-    folder: str, piece: int, source: str, data: bytes, first_line: int, parsed: Parsed, bucket: Int64
+    folder: str, piece: int, source: str, data: Block, first_line: int, parsed: Parsed, bucket: Int64
 ) -> None:
     """Write the rows of `parsed` that have a bucket (not -1) into that bucket's folder. `data`: what was parsed."""
     for number in np.unique(bucket[bucket >= 0]).tolist():
@@ -49,7 +50,7 @@ def set_aside(
             pa.array([source] * len(rows)),
             pa.array(np.full(len(rows), piece, np.int64)),
             pa.array(parsed.lines[rows]),
-            pa.array(line_texts(data, parsed.lines[rows] - first_line)),
+            pa.array(line_texts(line_bytes(data, first_line), parsed.lines[rows] - first_line)),
             pa.ListArray.from_arrays(starts, pa.array(parsed.classes[places])),
             pa.ListArray.from_arrays(starts, pa.array(parsed.confidences[places])),
         ]

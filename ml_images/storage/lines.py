@@ -5,6 +5,7 @@ A line belongs to the slice in which its first byte lies, so slices need no agre
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import pyarrow as pa
 from pyarrow import fs
@@ -17,7 +18,9 @@ COMPRESSED = (".gz", ".bz2", ".zst")  # read as a stream from the start: one sli
 # 32 MiB parsing and closing took half as long again, for page faults alone.
 BLOCK_BYTES = 16 << 20
 _MAX_BLOCK = 1 << 31
-_READ = 1 << 20
+_READ = 1 << 16
+
+Block: TypeAlias = bytes | pa.Buffer
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ def plan_slices(files: list[tuple[str, int]], slice_bytes: int) -> list[Slice]:
     return slices
 
 
-def read_blocks(piece: Slice) -> Iterator[bytes]:
+def read_blocks(piece: Slice) -> Iterator[Block]:
     """The lines of `piece` in blocks of about BLOCK_BYTES, whole and with their line ends; no block is empty.
 
     Raises InputError for a compressed file that is damaged, and for a line that no block can hold.
@@ -54,14 +57,17 @@ def read_blocks(piece: Slice) -> Iterator[bytes]:
         yield block
 
 
-def _plain(filesystem: fs.FileSystem, path: str, piece: Slice) -> Iterator[bytes]:
+def _plain(filesystem: fs.FileSystem, path: str, piece: Slice) -> Iterator[Block]:
+    if isinstance(filesystem, fs.LocalFileSystem):
+        filesystem = fs.LocalFileSystem(use_mmap=True)  # no copy: that was a tenth of the time to parse a list
     with filesystem.open_input_file(path) as file:
         size = file.size()
         start = _next_line(file, piece.start, size) if piece.start else 0
         while start < min(piece.end, size):
             wanted = min(start + BLOCK_BYTES, piece.end)
             end = _next_line(file, wanted, size) if wanted < size else size
-            yield bytes(file.read_at(end - start, start))
+            file.seek(start)
+            yield file.read_buffer(end - start)
             start = end
 
 

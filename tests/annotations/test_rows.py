@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from ml_images import schemas
 from ml_images.annotations import reasons
-from ml_images.annotations.rows import Parsed, line_texts, parse_lines
+from ml_images.annotations.rows import Parsed, line_bytes, line_texts, parse_lines
 
 Rows = list[tuple[str, list[tuple[int, float]]]]
 
@@ -194,5 +194,5 @@ def test_the_published_rows_and_image_lists(shared_data):
 
 
 def test_the_text_of_rows_by_their_line():
-    data = b"\xef\xbb\xbfa 1\r\n\n\xff\nb\t2\nc 3"
+    data = line_bytes(b"\xef\xbb\xbfa 1\r\n\n\xff\nb\t2\nc 3", 1)
     assert line_texts(data, np.array([3, 0, 4])) == ["b\t2", "a 1", "c 3"]

@@ -230,6 +230,44 @@ def test_compressed_lists_are_read_in_blocks(spark: object, tmp_path: Path, monk
     assert sorted(rejects) == [n + 1 for n in range(200) if n % 4 == 3]
 
 
+@pytest.mark.parametrize(
+    ("policy", "sandwich", "burger", "resolution"),
+    [
+        ("human_wins", 0.0, 1.0, "both_kept"),
+        ("unknown", -1.0, 1.0, "negative_unknown"),
+        ("closure_wins", 1.0, 1.0, "negative_overruled"),
+    ],
+)
+def test_verified_absences_close_downwards_and_conflicts_are_listed(
+    policy: str, sandwich: float, burger: float, resolution: str, spark: object, tmp_path: Path
+) -> None:
+    """food 0 > sandwich 1 > burger 2, toast 3: a burger that is no sandwich, and a picture without any sandwich."""
+    vocabulary = "n00000001\t-1\tfood\nn00000002\t0\tsandwich\nn00000003\t1\tburger\nn00000004\t1\ttoast\n"
+    (tmp_path / "vocabulary.txt").write_text(vocabulary)
+    (tmp_path / "a.txt").write_text("odd\t2:1\t1:0\nplain\t1:0\n")
+    argv = [f"lists={tmp_path}/a.txt", f"vocabulary={tmp_path}/vocabulary.txt", f"output={tmp_path}/out"]
+    assert annotate.main([*argv, f"negatives={policy}"]) == 0
+    rows = {row["key"]: row for row in pq.read_table(tmp_path / "out" / "labels").to_pylist()}
+    odd = dict(zip(rows["odd"]["classes"], rows["odd"]["confidences"], strict=True))
+    assert (odd[0], odd[1], odd[2]) == (1.0, sandwich, burger)
+    assert (rows["plain"]["classes"], rows["plain"]["confidences"]) == ([1, 2, 3], [0.0, 0.0, 0.0])
+    assert pq.read_table(tmp_path / "out" / "conflicts").to_pylist() == [
+        {
+            "key": "odd",
+            "source": f"{tmp_path}/a.txt",
+            "positive": 2,
+            "positive_confidence": 1.0,
+            "negative": 1,
+            "resolution": resolution,
+        }
+    ]
+
+
+def test_negatives_go_with_closed_max_only(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="negatives=unknown goes with closure=closed_max, got closure=none"):
+        annotate.main(["lists=a", "vocabulary=b", "output=c", "negatives=unknown", "closure=none"])
+
+
 @pytest.mark.parametrize("share", ["-0.1", "1.1", ".nan"])
 def test_max_loss_is_a_share(share: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="max_loss is a share from 0 to 1"):

@@ -14,7 +14,7 @@ from ml_images.storage.lines import Slice, plan_slices, read_blocks
 
 
 def read_slice(piece: Slice) -> bytes:
-    return b"".join(read_blocks(piece))
+    return b"".join(bytes(block) for block in read_blocks(piece))
 
 
 LINES = st.lists(st.binary(max_size=12).map(lambda line: line.replace(b"\n", b"")), min_size=1, max_size=30)
@@ -42,7 +42,10 @@ def test_blocks_cut_a_slice_between_lines(
     path.write_bytes(data)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(lines, "BLOCK_BYTES", block_bytes)
-        blocks = [list(read_blocks(piece)) for piece in plan_slices([(str(path), len(data))], slice_bytes)]
+        blocks = [
+            [bytes(block) for block in read_blocks(piece)]
+            for piece in plan_slices([(str(path), len(data))], slice_bytes)
+        ]
     assert b"".join(block for piece in blocks for block in piece) == data
     assert all(block.endswith(b"\n") for piece in blocks for block in piece)
     assert sum(map(len, blocks)) <= max(1, len(texts))
