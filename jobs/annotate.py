@@ -61,6 +61,8 @@ def main(argv: Sequence[str]) -> int:
         with session.opened("annotate", job.spark) as spark:
             done = annotate(spark, files, closing, job.duplicates, output)
         tables.stage_table(made[-1], "vocabulary", to_table(vocabulary))
+        if job.negatives == "none":
+            tables.withdraw(join(output, "conflicts"))  # of an earlier run, which looked for them
         tables.publish(*made)
     rejected = sum(done.rejects.values())
     report.counts["lines"] = {

@@ -52,7 +52,7 @@ display(numbers_table(describe_hierarchy(find_ancestors(vocabulary["parents"].to
 # MAGIC %md
 # MAGIC ## The radial tree
 # MAGIC
-# MAGIC Rest the pointer on a dot for the name and size of a subtree. Red dots are leaves right below a class under
+# MAGIC Rest the pointer on a dot for the name and size of a subtree. Orange dots are leaves right below a class under
 # MAGIC which leaves usually hang much deeper (see shallow leaves below); dashed red edges are second parents.
 
 # COMMAND ----------

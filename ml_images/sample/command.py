@@ -8,10 +8,11 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, get_args
 
 from ml_images.errors import InputError, StorageError
-from ml_images.hierarchy.parse import parse_hierarchy
+from ml_images.hierarchy.parse import Format, parse_hierarchy
+from ml_images.hierarchy.vocabulary import Vocabulary
 from ml_images.sample.full_scale.curve import parse_counts, published_counts
 from ml_images.sample.full_scale.write import write_lists
 from ml_images.sample.plan import FEWEST_IMAGES, MOST_IMAGES
@@ -49,7 +50,8 @@ def main(argv: Sequence[str]) -> int:
     if args.action == "write":
         return _write(args.folder, args.seed, args.images, args.port)
     if args.action == "lists":
-        return _lists(args.output, args.vocabulary, args.rows, args.seed, args.class_counts, args.malformed)
+        vocabulary = parse_hierarchy(read_bytes(args.vocabulary, "vocabulary"), args.vocabulary, args.vocabulary_format)
+        return _lists(args.output, vocabulary, args.vocabulary, args.rows, args.seed, args.class_counts, args.malformed)
     return _serve(args.folder, args.port)
 
 
@@ -91,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     lists = actions.add_parser("lists", description=_ABOUT_LISTS, help=_LISTS)
     lists.add_argument("--rows", type=_whole(1, MOST_ROWS), required=True, metavar="N", help="lines of both together")
     lists.add_argument("--vocabulary", required=True, metavar="FILE", help="classes and their parents; any number")
+    lists.add_argument("--vocabulary-format", default="auto", choices=get_args(Format), help="needed for pairs of ids")
     lists.add_argument("--output", type=Path, required=True, metavar="DIR", help="a new or empty folder")
     lists.add_argument("--seed", type=_whole(0, 2**32 - 1), default=SEED, help="other rows (default %(default)s)")
     lists.add_argument(
@@ -143,8 +146,15 @@ def _serve(folder: Path, port: int | None) -> int:
     return 0
 
 
-def _lists(folder: Path, vocabulary_file: str, rows: int, seed: int, counts_file: str | None, malformed: float) -> int:
-    vocabulary = parse_hierarchy(read_bytes(vocabulary_file, "vocabulary"), vocabulary_file)
+def _lists(
+    folder: Path,
+    vocabulary: Vocabulary,
+    vocabulary_file: str,
+    rows: int,
+    seed: int,
+    counts_file: str | None,
+    malformed: float,
+) -> int:
     if counts_file is None:
         counts = published_counts()
     else:

@@ -77,7 +77,7 @@ def annotate(
     output: str,
 ) -> Annotated:
     """Parse and close the lists `files` ((location, bytes) pairs); stages the tables `closing.tables` in `output`."""
-    slices = plan_slices(files, SLICE_BYTES)
+    slices = plan_slices([(source, size) for source, size in files if size], SLICE_BYTES)
     for table in closing.tables:
         tables.claim(join(output, table), table)
         tables.clear_staging(join(output, table))

@@ -94,6 +94,10 @@ def find_strong_pairs(
 
 def _join(spark: SparkSession, labels: str, predictions: str, above: float, score_above: float) -> DataFrame:
     """Columns classes, seen, key and predictions (how often the key is in that table), a row an image."""
+    of_pairs = F.size("classes") == F.size("scores")
+    uneven = spark.read.parquet(for_spark(predictions)).where(~of_pairs).select("key").first()
+    if uneven is not None:
+        raise InputError(f"predictions table '{predictions}': key '{uneven['key']}' has not as many scores as classes")
     present = spark.read.parquet(for_spark(labels)).select(
         "key", _held("classes", "confidences", above).alias("classes")
     )

@@ -52,7 +52,8 @@ _PATTERN = re.compile(r"([\[\]{}*?\\,])")
 def find_files(patterns: list[str], what: str) -> list[tuple[str, int]]:
     """(location, bytes) of each file named by `patterns`; local patterns may hold * ? [].
 
-    Order is that of the patterns, sorted within one. Raises InputError for a missing file, a directory, an empty file.
+    Order is that of the patterns, sorted within one. An empty file may be among the matches of a pattern, as clusters
+    write them. Raises InputError for a missing file, a directory, an empty file that is named, and if all are empty.
     """
     found: list[tuple[str, int]] = []
     for pattern in patterns:
@@ -61,9 +62,11 @@ def find_files(patterns: list[str], what: str) -> list[tuple[str, int]]:
         locations = sorted(glob.glob(pattern)) if is_pattern else [pattern]  # noqa: PTH207 (keeps the spelling given)
         if not locations:
             raise InputError(f"{what} '{pattern}' matches no file")
-        found.extend((location, _size_of_file(location, what)) for location in locations)
+        found.extend((location, _size_of_file(location, what, may_be_empty=is_pattern)) for location in locations)
     if not found:
         raise InputError(f"no {what} was given, at least one is needed")
+    if not any(size for _, size in found):
+        raise InputError(f"{what} '{patterns[0]}' is empty")
     return found
 
 
@@ -81,7 +84,7 @@ def read_bytes(location: str, what: str) -> bytes:
         raise InputError(f"{what} '{location}' cannot be read: {' '.join(str(error).split())}") from error
 
 
-def _size_of_file(location: str, what: str) -> int:
+def _size_of_file(location: str, what: str, *, may_be_empty: bool = False) -> int:
     filesystem, path = open_location(location)
     info = filesystem.get_file_info(path)
     if info.type == fs.FileType.NotFound:
@@ -90,6 +93,6 @@ def _size_of_file(location: str, what: str) -> int:
         raise InputError(f"{what} '{location}' is a directory, a file is expected")
     if info.type != fs.FileType.File:
         raise InputError(f"{what} '{location}' is no regular file (a device or a pipe), a file is expected")
-    if info.size == 0:
+    if info.size == 0 and not may_be_empty:
         raise InputError(f"{what} '{location}' is empty")
     return int(info.size)

@@ -133,6 +133,14 @@ def publish(*locations: str) -> None:
         mark_done(location)
 
 
+def withdraw(location: str) -> None:
+    """Empty a table that an earlier run made and this one does not, if there is one: it is not done any more."""
+    filesystem, path = open_location(location)
+    if filesystem.get_file_info(path).type == fs.FileType.Directory:
+        begin_publishing(location)
+        clear(location)
+
+
 def clear(location: str) -> None:
     """Remove all of a table but its mark, its lock and what is staged."""
     filesystem, path = open_location(location)

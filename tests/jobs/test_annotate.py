@@ -263,6 +263,28 @@ def test_verified_absences_close_downwards_and_conflicts_are_listed(
     ]
 
 
+def test_a_run_without_negatives_withdraws_the_conflicts_of_an_earlier_one(spark: object, tmp_path: Path) -> None:
+    (tmp_path / "vocabulary.txt").write_text(VOCABULARY)
+    (tmp_path / "a.txt").write_text("odd\t2:1\t1:0\n")
+    argv = [f"lists={tmp_path}/a.txt", f"vocabulary={tmp_path}/vocabulary.txt", f"output={tmp_path}/out"]
+    assert annotate.main([*argv, "negatives=unknown"]) == 0
+    assert tables.is_done(f"{tmp_path}/out/conflicts")
+    assert annotate.main(argv) == 0
+    assert not tables.is_done(f"{tmp_path}/out/conflicts")
+    assert not tables.parts(f"{tmp_path}/out/conflicts")
+
+
+def test_an_empty_file_among_the_matches_of_a_pattern_is_passed_over(spark: object, tmp_path: Path) -> None:
+    (tmp_path / "vocabulary.txt").write_text(VOCABULARY)
+    (tmp_path / "part-0.txt").touch()
+    argv = [f"lists=[{tmp_path}/part-*.txt]", f"vocabulary={tmp_path}/vocabulary.txt", f"output={tmp_path}/out"]
+    with pytest.raises(InputError, match=r"annotation list '.*part-\*.txt' is empty"):
+        annotate.main(argv)
+    (tmp_path / "part-1.txt").write_text("x\t0\n")
+    assert annotate.main(argv) == 0
+    assert pq.read_table(tmp_path / "out" / "labels")["key"].to_pylist() == ["x"]
+
+
 def test_negatives_go_with_closed_max_only(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="negatives=unknown goes with closure=closed_max, got closure=none"):
         annotate.main(["lists=a", "vocabulary=b", "output=c", "negatives=unknown", "closure=none"])

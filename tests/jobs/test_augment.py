@@ -84,6 +84,10 @@ def test_the_next_jobs_take_the_output_for_annotations(chain: Any, spark: object
     assert augmented["key"].equals(labels["key"])
     assert sum(2 in origins for origins in augmented["origins"].to_pylist()) > 20
     assert describe.main([f"annotations={out}", f"output={tmp_path}/describe"]) == 0
+    lines = json.loads((tmp_path / "describe/report.json").read_text())["lines"]
+    told = json.loads((chain.annotate / "report.json").read_text())["counts"]["lines"]
+    assert (lines["read"], lines["merged"]) == (told["read"], told["merged into another row of the same key"])
+    assert lines["merged"] > 0
     images = [f"images={chain.download}/images", "splits.val=0.3"]
     assert materialize.main([f"annotations={out}", *images, f"output={tmp_path}/materialize", "layout.ranks=4"]) == 0
 

@@ -127,6 +127,7 @@ def test_strong_pairs_follow_the_rule_and_a_run_without_predictions_drops_them(s
     [
         ({"key": "a", "classes": [5], "scores": [0.99]}, "predictions table: class 5 is unknown, expected 0 to 4"),
         ({"key": "b", "classes": [1], "scores": [0.99]}, "key 'b' has several rows"),
+        ({"key": "a", "classes": [1, 2], "scores": [0.99]}, "key 'a' has not as many scores as classes"),
         ({"key": "q", "classes": [1], "scores": [0.99]}, "has no key of"),
     ],
 )
