@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from bench import Bench, Engine, Result, SameLabels, must_have_run, warm
@@ -149,7 +150,7 @@ def cluster(bench: Bench) -> Section:
             with _standalone(bench.folder / "standalone", workers) as master:
                 run = Engine(
                     result.engine,
-                    lambda output, url=master: bench.annotate("closed_max", output, bench.rows, url),  # type: ignore[misc]
+                    partial(bench.annotate, "closed_max", rows=bench.rows, master=master),
                     bench.rows,
                     "labels",
                 )

@@ -74,18 +74,17 @@ class Shown:
 
 def run(text: str, name: str, spark: object, **widgets: str) -> Shown:
     shown = Shown()
-    library = SimpleNamespace(restartPython=lambda: None)
     namespace: dict[str, Any] = {
         "__name__": "__main__",
         "spark": spark,
-        "dbutils": SimpleNamespace(widgets=Widgets(widgets), library=library),
+        "dbutils": SimpleNamespace(widgets=Widgets(widgets)),
         "display": shown.tables.append,
         "displayHTML": shown.html.append,
     }
     for cell in read_cells(text):
         if cell.magic == "":  # the lines before it make tracebacks point into the file
             exec(compile("\n" * (cell.line - 1) + cell.source, name, "exec"), namespace)
-        elif cell.magic not in ("md", "pip"):
+        elif cell.magic not in ("md", "pip", "restart_python"):
             raise ValueError(f"{name}:{cell.line}: %{cell.magic} is not run here")
     return shown
 
