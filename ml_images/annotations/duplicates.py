@@ -19,8 +19,8 @@ import pyarrow.compute as pc
 
 from ml_images import schemas
 from ml_images.annotations import reasons
-from ml_images.annotations.batches import take_rows
 from ml_images.annotations.scanner import Float32, Int32, Int64
+from ml_images.annotations.take import take_rows
 from ml_images.compiled import compiled
 
 Duplicates = Literal["merge", "first", "error"]

@@ -18,10 +18,10 @@ from pyspark.broadcast import Broadcast
 from pyspark.sql import SparkSession
 
 from ml_images.annotations import reasons
-from ml_images.annotations.batches import take_rows
 from ml_images.annotations.duplicates import Duplicates
 from ml_images.annotations.keys import hash_keys
 from ml_images.annotations.rows import Parsed, parse_lines
+from ml_images.annotations.take import take_rows
 from ml_images.errors import InputError
 from ml_images.spark import work
 from ml_images.spark.duplicates import resolve, set_aside

@@ -11,7 +11,6 @@ from pyspark.broadcast import Broadcast
 from pyspark.sql import SparkSession
 
 from ml_images import schemas
-from ml_images.annotations.batches import to_label_batch
 from ml_images.hierarchy.ancestors import Ancestors
 from ml_images.hierarchy.closure import Closed
 from ml_images.labels.augment import augment_labels
@@ -20,6 +19,7 @@ from ml_images.labels.pair_list import Implications
 from ml_images.labels.statistics import ORIGINS
 from ml_images.spark import work
 from ml_images.storage import tables
+from ml_images.storage.label_parquet.writer import open_label_part
 from ml_images.storage.paths import join, open_location
 
 _TASK = pa.schema([pa.field("number", pa.int64()), pa.field("parts", pa.list_(pa.string()))])
@@ -85,12 +85,12 @@ def _write_parts(
     for part in (part for batch in batches for row in batch.to_pylist() for part in row["parts"]):
         name = part[len(labels.rstrip("/")) + 1 :]
         counts = Counter(dict.fromkeys(_COUNTS, 0))
-        with tables.open_part(join(location, tables.STAGING, name), schemas.LABELS) as writer:
+        with open_label_part(join(location, tables.STAGING, name)) as writer:
             for batch in tables.read_batches(part, schemas.LABELS.names):
                 given = Closed(*label_arrays(batch))
                 check_labels(*given, ancestors.num_classes, len(ORIGINS))
                 done = augment_labels(given, implications, ancestors, confidence)
-                writer.write_batch(to_label_batch(batch.column("key"), batch.column("source"), *done.labels))
+                writer.write_rows(batch.column("key"), batch.column("source"), *done.labels)
                 counts.update({"images": len(batch), "labels": len(given.classes), "images_changed": done.rows})
                 counts["labels_after"] += len(done.labels.classes)
                 counts.update({name: getattr(done, name) for name in ("added", "ancestors", "present", "held_back")})

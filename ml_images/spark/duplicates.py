@@ -11,10 +11,10 @@ import pyarrow.compute as pc
 from pyspark.broadcast import Broadcast
 from pyspark.sql import SparkSession
 
-from ml_images.annotations.batches import take_rows
 from ml_images.annotations.duplicates import SET_ASIDE, Duplicates, resolve_duplicates
 from ml_images.annotations.rows import Parsed, line_bytes, line_texts
 from ml_images.annotations.scanner import Int64
+from ml_images.annotations.take import take_rows
 from ml_images.errors import InputError
 from ml_images.spark import work
 from ml_images.spark.label_parts import Closing, LabelParts

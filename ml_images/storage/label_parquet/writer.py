@@ -48,9 +48,10 @@ class LabelWriter:
         confidences: npt.NDArray[np.float32],
         origins: npt.NDArray[np.int8],
     ) -> None:
-        """One row group, or nothing for no rows. Like annotations.batches.to_label_batch, or with one source for all.
+        """One row group, or nothing for no rows; sources: of each row, or one of all.
 
-        offsets: (rows + 1), from 0; no key or source is null, no class or origin negative, no confidence NaN.
+        offsets: (rows + 1), from 0; the labels of each row ascend by class. No key or source is
+        null, no class or origin negative, no confidence NaN.
         """
         assert len(keys) == len(offsets) - 1 and not keys.null_count
         assert isinstance(sources, str) or (len(sources) == len(keys) and not sources.null_count)

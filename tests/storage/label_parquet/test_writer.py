@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 import ml_images
 from ml_images import schemas
-from ml_images.annotations.batches import to_label_batch
 from ml_images.errors import StorageError
 from ml_images.labels.present import read_lists
 from ml_images.storage.label_parquet import columns
@@ -48,6 +47,14 @@ def arrays(rows: list[Row]) -> tuple[Any, ...]:
         np.array([confidence for _, confidence, _ in flat], np.float32),
         np.array([origin for _, _, origin in flat], np.int8),
     )
+
+
+def to_label_batch(keys, sources, offsets, classes, confidences, origins) -> pa.RecordBatch:
+    """The rows as pyarrow has them."""
+    starts = pa.array(offsets, pa.int32())
+    lists = ((classes, pa.int32()), (confidences, pa.float32()), (origins, pa.int8()))
+    columns = [pa.ListArray.from_arrays(starts, pa.array(values, kind)) for values, kind in lists]
+    return pa.RecordBatch.from_arrays([keys, sources, *columns], schema=schemas.LABELS)
 
 
 def table(*groups: list[Row]) -> pa.Table:
