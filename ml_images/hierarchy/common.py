@@ -32,6 +32,14 @@ def is_ancestor(ancestors: Ancestors, above: npt.ArrayLike, below: npt.ArrayLike
     return np.asarray(pairs[np.minimum(at, len(pairs) - 1)] == wanted, np.bool_)
 
 
+def on_one_path(ancestors: Ancestors, a: npt.ArrayLike, b: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """For each pair: are both the same class, or is one an ancestor of the other? Such a pair says nothing new.
+
+    a, b: as in is_ancestor.
+    """
+    return np.equal(a, b) | is_ancestor(ancestors, a, b) | is_ancestor(ancestors, b, a)
+
+
 def lowest_common_ancestors(ancestors: Ancestors, a: npt.ArrayLike, b: npt.ArrayLike) -> Int32:
     """The deepest class that is above or equal to both, for each pair of classes; -1 where there is none.
 

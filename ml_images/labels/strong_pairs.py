@@ -15,8 +15,8 @@ import pyarrow as pa
 from ml_images import schemas
 from ml_images.compiled import compiled
 from ml_images.hierarchy.ancestors import Ancestors
+from ml_images.hierarchy.common import on_one_path
 from ml_images.labels.bands import cut_rows
-from ml_images.labels.lineage import on_one_path
 from ml_images.labels.sums import Int32, Int64, Sums, row_lengths
 from ml_images.options import option
 

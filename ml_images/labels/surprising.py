@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from ml_images.hierarchy.ancestors import Ancestors, find_ancestors
-from ml_images.labels.lineage import on_one_path
+from ml_images.hierarchy.common import on_one_path
 
 NUM_PAIRS = 30
 MIN_COUNT = 10  # images with both classes

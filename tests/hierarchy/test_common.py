@@ -4,7 +4,7 @@ from hierarchies import dags, lists, slow_ancestors
 from hypothesis import given
 
 from ml_images.hierarchy.ancestors import find_ancestors
-from ml_images.hierarchy.common import find_meetings, is_ancestor, lowest_common_ancestors
+from ml_images.hierarchy.common import find_meetings, is_ancestor, lowest_common_ancestors, on_one_path
 from ml_images.hierarchy.vocabulary import parse_vocabulary
 
 #   0   1     6      three roots
@@ -100,3 +100,22 @@ def test_meetings_in_the_published_vocabulary(shared_data):
     assert np.diff(indptr).max() == 1  # a forest
     np.testing.assert_array_equal(found[found >= 0], indices)
     assert lowest_common_ancestors(ancestors, 9741, 10348) == 10348  # the parent with a later row
+
+
+#   0     5     a diamond 0 > 1, 2 > 3 > 4; 5 alone
+#  1 2
+#   3
+#   4
+DIAMOND = find_ancestors([[], [0], [0], [1, 2], [3], []])
+
+
+def test_only_a_class_itself_its_ancestors_and_its_descendants_are_on_its_path():
+    a, b = (side.ravel().astype(np.int32) for side in np.meshgrid(np.arange(6), np.arange(6), indexing="ij"))
+    found = {tuple(pair) for pair in np.stack((a, b), 1)[~on_one_path(DIAMOND, a, b)].tolist()}
+    apart = {(1, 2), *((c, 5) for c in range(5))}
+    assert found == apart | {(b, a) for a, b in apart}
+
+
+def test_without_a_hierarchy_only_equal_classes_are_on_one_path():
+    flat = find_ancestors([[], []])
+    assert on_one_path(flat, np.array([0, 1], np.int32), np.array([1, 1], np.int32)).tolist() == [False, True]
