@@ -60,8 +60,8 @@ def main(argv: Sequence[str]) -> int:
             copy_table(given[table], table, made[table])
         tables.publish(*made.values())
     lines = (tables.read_json(join(annotations, "report.json")) or {}).get("counts", {}).get("lines")
-    if lines:
-        report.counts["lines"] = lines  # as the input's job tells them: rows and rejects are as many as there
+    if lines:  # as the input's job tells them: rows and rejects are as many as there
+        report.counts["lines"] = lines
     report.counts["images"] = {"label rows": done.images, "changed": done.images_changed}
     report.counts["labels"] = {
         "before": done.labels,

@@ -11,16 +11,20 @@ _MERGED = "merged into another row of the same key"
 def account_lines(annotations: str, rows: int, rejects: tuple[Reject, ...]) -> Lines:
     """What became of the lines, given the rows of labels and the rejects that were counted.
 
-    Lines that were merged into another row are in no table: report.json of the job annotate tells how many there were.
-    InputError when it tells of other tables than these.
+    Lines that were merged into another row are in no table: report.json of the job annotate tells how many there were
+    (and that of augment, after it). InputError when it does not tell, or tells of other tables than these.
     """
     place = join(annotations, "report.json")
     told = (tables.read_json(place) or {}).get("counts", {}).get("lines", {})
-    merged, rejected = told.get(_MERGED, 0), sum(reject.count for reject in rejects)
+    if _MERGED not in told:
+        raise InputError(f"'{place}' is missing or does not tell how many lines were merged: run annotate again")
+    merged, rejected = told[_MERGED], sum(reject.count for reject in rejects)
     found = {"read": rows + merged + rejected, "label rows": rows, "rejected": rejected}
     for name, count in found.items():
-        if told.get(name, count) != count:
-            raise InputError(f"'{place}' tells of {name} {told[name]:,}, the tables of {count:,}: run annotate again")
+        if told.get(name) != count:
+            raise InputError(
+                f"'{place}' tells of {name} {told.get(name, 0):,}, the tables of {count:,}: run annotate again"
+            )
     return Lines(found["read"], rows, rejects, merged)
 
 

@@ -13,8 +13,9 @@ def tell(folder, **lines):
     (folder / "report.json").write_text(json.dumps({"job": "annotate", "counts": {"lines": lines}}))
 
 
-def test_without_a_report_no_line_was_merged(tmp_path):
-    assert account_lines(str(tmp_path), 100, REJECTS) == Lines(107, 100, REJECTS, 0)
+def test_without_a_report_nobody_knows_how_many_lines_were_merged(tmp_path):
+    with pytest.raises(InputError, match=r"report.json' is missing or does not tell how many lines were merged"):
+        account_lines(str(tmp_path), 100, REJECTS)
 
 
 def test_merged_lines_are_taken_from_the_report_of_annotate(tmp_path):
@@ -23,14 +24,15 @@ def test_merged_lines_are_taken_from_the_report_of_annotate(tmp_path):
     assert account_lines(str(tmp_path), 100, REJECTS) == Lines(110, 100, REJECTS, 3)
 
 
-def test_a_report_that_does_not_tell_of_merged_lines_is_one_without(tmp_path):
+def test_a_report_that_does_not_tell_of_merged_lines_is_none(tmp_path):
     tell(tmp_path, **{"read": 107, "label rows": 100, "rejected": 7})
-    assert account_lines(str(tmp_path), 100, REJECTS) == Lines(107, 100, REJECTS, 0)
+    with pytest.raises(InputError, match="does not tell how many lines were merged"):
+        account_lines(str(tmp_path), 100, REJECTS)
 
 
 @pytest.mark.parametrize("name", ["read", "label rows", "rejected"])
 def test_a_report_of_other_tables_is_refused(name, tmp_path):
-    told = {"read": 107, "label rows": 100, "rejected": 7}
+    told = {"read": 107, "label rows": 100, "merged into another row of the same key": 0, "rejected": 7}
     tell(tmp_path, **{**told, name: 50})
     with pytest.raises(InputError, match=f"tells of {name} 50, the tables of {told[name]}: run annotate again"):
         account_lines(str(tmp_path), 100, REJECTS)
