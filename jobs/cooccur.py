@@ -45,6 +45,8 @@ class Job:
         check_above(self.above)
         if self.min_count < 1:
             raise ValueError(f"min_count must be at least 1, got {self.min_count}")
+        if self.strong != StrongPairsConfig() and not self.predictions:
+            raise ValueError("strong.* chooses among predictions, and predictions= names none")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -68,8 +70,8 @@ def main(argv: Sequence[str]) -> int:
             if predictions:
                 seen = find_strong_pairs(spark, labels, predictions, ancestors, job.above, job.strong, output)
                 made.append(strong)
-        if not predictions and tables.is_done(strong):
-            tables.clear(strong)  # of other labels
+        if not predictions:
+            tables.withdraw(strong)  # of an earlier run, about other labels
         tables.publish(*made)
     report.counts["counted"] = {
         "label rows": counted.images,

@@ -155,6 +155,7 @@ def test_labels_without_rows_are_refused(spark: object, tmp_path: Path) -> None:
         ("above=1", "above is a confidence"),
         ("min_count=0", "min_count must be"),
         ("strong.share_above=1", "is a share"),
+        ("strong.share_above=0.6", "predictions= names none"),
     ],
 )
 def test_options_have_their_limits(option: str, says: str) -> None:
