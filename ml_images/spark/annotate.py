@@ -161,6 +161,8 @@ def _sum(parsed: list[dict[str, Any]], resolved: list[dict[str, Any]]) -> Annota
     for done in (*parsed, *resolved):
         totals.update({name: value for name, value in done.items() if isinstance(value, int)})
     assert totals["rows"] + totals["merged"] + rejects.total() == totals["lines"], "a line was lost"
+    brought_together = sum(bucket["rows"] + bucket["merged"] + bucket["rejected"] for bucket in resolved)
+    assert brought_together == totals["set_aside"], "a row that was set aside was lost"
     return Annotated(
         **{count: totals[count] for count in _TOTALS},
         rejects=dict(rejects.most_common()),

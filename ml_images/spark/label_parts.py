@@ -73,9 +73,10 @@ class LabelParts:
             closed = close_labels(offsets, classes, confidences, ancestors, self._closing.closure)
         else:
             closed, conflicts = close_with_negatives(offsets, classes, confidences, ancestors, policy)
-            of_row = pa.array([sources] * len(keys), pa.string()) if isinstance(sources, str) else sources
-            self._others["conflicts"].write_batch(to_conflict_batch(conflicts, keys, of_row))
-            self.conflicts += len(conflicts.rows)
+            if len(conflicts.rows):
+                of_row = pa.array([sources] * len(keys), pa.string()) if isinstance(sources, str) else sources
+                self._others["conflicts"].write_batch(to_conflict_batch(conflicts, keys, of_row))
+                self.conflicts += len(conflicts.rows)
         self._labels.write_rows(keys, sources, *closed)
         self.rows += len(keys)
         self.labels_closed += len(closed.classes)
