@@ -1,5 +1,6 @@
 """What is measured: which engines do which work, how their outputs are compared, and the goal of each."""
 
+import itertools
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 from bench import Bench, Engine, Result, SameLabels, must_have_run, warm
 from compare import compare_pairs
 
@@ -140,7 +142,19 @@ def scaling(bench: Bench) -> Section:
         Goal("largest Python worker under 1.5 GiB", f"{told} MiB", max(worker) < MOST_WORKER_MIB),
         Goal("its peak independent of N (within 15 %)", f"{grown:.2f} from N/4 to N", grown <= EVEN),
     ]
-    return Section("Scaling of parse and close", "Pace is of the work, without the session's start.", results, goals)
+    note = "Pace is of the work, without the start of Spark and its workers. " + growth(results)
+    return Section("Scaling of parse and close", note, results, goals)
+
+
+def growth(results: Sequence[Result]) -> str:
+    """What grows with the rows and what is fixed, in words; `results` by ascending rows."""
+    steps = [
+        f"{1e6 * (more.work_s - less.work_s) / (more.rows - less.rows):.2f} s from {less.rows:,} to {more.rows:,} rows"
+        for less, more in itertools.pairwise(results)
+    ]
+    slope, fixed = np.polyfit([result.rows for result in results], [result.work_s for result in results], 1)
+    line = f"the line through all: {slope * 1e6:.2f} s and {fixed:.1f} s fixed."
+    return f"A million added rows cost {', '.join(steps)}; {line}"
 
 
 def cluster(bench: Bench) -> Section:

@@ -9,12 +9,13 @@ from measurements import Section
 
 _METHOD = """Every engine runs as a whole process of its own on the same cores, in turns (rounds: {repeats}; medians,
 memory is the highest), from a cached list to Parquet with zstd level 1. seconds = start + work + the end of the
-process. Start: the interpreter, imports and, for Spark, the session (for ours with its Python workers); goals compare
-work, both ratios are shown. A ratio is that engine's time over the time of the first line. Memory: the resident sizes
-of all processes added up (every 0.2 s), and the high-water marks of the largest process and of the largest Python
-worker of Spark. Engines keep their default memory limits (DuckDB: 80 % of the machine's; Spark: a JVM of 1 GB; the
-others: none). Where engines do the same work, their outputs were compared after every run: they are equal. Compiled
-loops of ours come from the cache of an earlier run, but for the first run after a change of the code."""
+process. Start: the interpreter, imports and, for Spark, the session (for ours with its Python workers and what these
+import); goals compare work, both ratios are shown. A ratio is that engine's time over the time of the first line.
+Memory: the resident sizes of all processes added up (every 0.2 s), and the high-water marks of the largest process and
+of the largest Python worker of Spark. Engines keep their default memory limits (DuckDB: 80 % of the machine's; Spark: a
+JVM of 1 GB; the others: none). Where engines do the same work, their outputs were compared after every run: they are
+equal. Compiled loops of ours come from the cache of an earlier run, but for the first run after a change of the
+code."""
 
 _HEAD = (
     "engine",

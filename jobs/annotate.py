@@ -58,7 +58,7 @@ def main(argv: Sequence[str]) -> int:
     closing = Closing(find_ancestors(vocabulary.parents), job.closure, job.negatives)
     made = [join(output, table) for table in (*closing.tables, "vocabulary")]
     with locked(made[0]):
-        with session.opened("annotate", job.spark) as spark:
+        with session.opened("annotate", job.spark, light=True) as spark:
             done = annotate(spark, files, closing, job.duplicates, output)
         tables.stage_table(made[-1], "vocabulary", to_table(vocabulary))
         if job.negatives == "none":

@@ -54,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
     report = JobReport("augment", output, config.to_dict(job))
     made = {table: join(output, table) for table in given}
     with locked(made["labels"]):
-        with session.opened("augment", job.spark) as spark:
+        with session.opened("augment", job.spark, light=True) as spark:
             done = augment(spark, given["labels"], implications, ancestors, job.confidence, output)
         for table in ("rejects", "vocabulary"):
             copy_table(given[table], table, made[table])

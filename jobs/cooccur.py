@@ -64,7 +64,7 @@ def main(argv: Sequence[str]) -> int:
     made = [join(output, table) for table in ("cooccurrence", "pairs")]
     strong = join(output, "strong_pairs")
     with locked(made[0]):
-        with session.opened("cooccur", job.spark) as spark:
+        with session.opened("cooccur", job.spark, light=not job.predictions) as spark:
             counted = count_pairs(spark, labels, ancestors.num_classes, job.above, job.min_count, output)
             seen = None
             if predictions:

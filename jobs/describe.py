@@ -44,7 +44,7 @@ def main(argv: Sequence[str]) -> int:
     vocabulary = tables.read_table(join(annotations, "vocabulary"), "vocabulary")
     training = read_training(job.training) if job.training else None
     tables.claim(job.output, "describe")
-    with session.opened("describe", job.spark) as spark:
+    with session.opened("describe", job.spark, light=True) as spark:
         statistics, rejects = describe.count_tables(spark, given["labels"], given["rejects"], len(vocabulary))
         lines = account_lines(annotations, statistics.rows, rejects)
         outcomes = describe.count_images(spark, given["labels"], job.images, statistics.rows) if job.images else None
@@ -66,8 +66,9 @@ def main(argv: Sequence[str]) -> int:
         configuration=config.to_dict(job),
         versions=source["versions"],
     )
-    tables.write_text(join(job.output, "report.html"), render(report))
-    tables.write_json(join(job.output, "report.json"), {"job": "describe", **report_json(report), **source})
+    numbers = report_json(report)
+    tables.write_text(join(job.output, "report.html"), render(report, numbers))
+    tables.write_json(join(job.output, "report.json"), {"job": "describe", **numbers, **source})
     print(f"report: {join(job.output, 'report.html')}")
     return entry.DONE
 

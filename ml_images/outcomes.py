@@ -16,6 +16,7 @@ class Outcome:
 _ALL = (
     Outcome("ok", False, "a verified image; the row carries its training-size JPEG"),
     Outcome("no_url", True, "the key is not a URL and no base_url was given"),
+    Outcome("bad_entry", False, "the list's size, MD5 or rotation for the key is no such value"),
     Outcome("bad_url", False, "not an http or https URL with a host"),
     Outcome("address_refused", True, "the host resolves to an address that is not public (allow_private=false)"),
     Outcome("dns_error", True, "the host name did not resolve"),
@@ -36,6 +37,16 @@ _ALL = (
     Outcome("too_many_pixels", False, "more pixels than max_pixels, or a side longer than a JPEG can have"),
     Outcome("too_small", False, "a side shorter than min_side"),
     Outcome("placeholder", False, "a host's picture saying that the photo is gone"),
+    Outcome("changed", False, "a picture, but not the expected one: its size or MD5 differs from the list's"),
+    Outcome(
+        "opted_out", False, "the host's headers say that the picture is not to be used (noai, noimageai, noindex, TDM)"
+    ),
+    Outcome("robots_disallowed", True, "the host's robots.txt forbids it to our user agent"),
+    Outcome("host_unavailable", True, "not asked: its host failed too often in a row, or gives no robots.txt"),
+    Outcome("unsupported_format", True, "a picture in a format that no installed library reads (HEIF, ...)"),
+    Outcome("decoder_died", False, "the decoder crashed on the bytes, or ran out of memory or time"),
+    Outcome("not_in_archive", True, "no archive has a member of this name"),
+    Outcome("unsafe_member", True, "an archive member that is a link, leaves its folder or unpacks to too much"),
 )
 
 BY_NAME = {outcome.name: outcome for outcome in _ALL}

@@ -72,6 +72,7 @@ IMAGES = pa.schema(
         pa.field("original_bytes", pa.int64()),
         pa.field("fetched_at", pa.timestamp("us", tz="UTC"), nullable=False),
         pa.field("data", pa.binary()),  # training-size JPEG, null unless the outcome is ok
+        pa.field("detail", pa.string()),  # more about an outcome than its name, for people
     ]
 )
 

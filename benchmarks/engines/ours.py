@@ -2,16 +2,25 @@
 
     python benchmarks/engines/ours.py MASTER JOB [key=value ...]       e.g. local[2] annotate lists=... output=...
 
-Start is Spark's: the session, and an empty job that starts its Python workers. What these import, the first call of
-each compiled loop and the report are part of the work.
+Start is what imports are for the peers: the Spark session, and an empty job whose tasks start the Python workers, which
+import the job's engine and what it imports late (numba most of itself at the first compiled call, pyarrow pandas at the
+first list). Loading each compiled loop from the cache, the job's own imports in the driver but for its engine, and the
+report are part of the work.
 """
 
 import importlib
 import sys
+from collections.abc import Iterable
+from functools import partial
 
+import pyarrow as pa
 from clock import Clock
+from numba.core.registry import cpu_target
+from pyspark.sql import SparkSession
 
-from ml_images.spark import session
+from ml_images.spark import session, work
+
+_WORKER = pa.schema([pa.field("number", pa.int64())])
 
 
 def main(master: str, job: str, arguments: list[str]) -> int:
@@ -20,14 +29,24 @@ def main(master: str, job: str, arguments: list[str]) -> int:
     if not master.startswith("local"):  # a cluster on this machine: cluster/standalone.sh gives a worker 1 GB
         options |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
         options |= {"spark.executor.memory": "600m", "spark.executor.cores": "1"}
-    with session.opened("benchmark", options) as spark:
-        tasks = spark.sparkContext.defaultParallelism
-        spark.sparkContext.parallelize(range(tasks), tasks).map(str).collect()
+    with session.opened("benchmark", options, light=True) as spark:
+        _start_workers(spark, f"ml_images.spark.{job}")
         module = importlib.import_module(f"ml_images.jobs.{job}")
         clock.ready()
         code = int(module.main(arguments))
         clock.done()
     return code
+
+
+def _start_workers(spark: SparkSession, engine: str) -> None:
+    rows = [{"number": number} for number in range(spark.sparkContext.defaultParallelism)]
+    work.run(work.units(spark, rows, _WORKER), partial(_import, engine=engine), _WORKER, "start")
+
+
+def _import(batches: Iterable[pa.RecordBatch], *, engine: str) -> Iterable[pa.RecordBatch]:
+    importlib.import_module(engine)
+    cpu_target.target_context.refresh()
+    return batches
 
 
 if __name__ == "__main__":

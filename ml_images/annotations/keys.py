@@ -7,11 +7,10 @@ little work and never a row.
 import numpy as np
 import pyarrow as pa
 
-from ml_images.annotations.scanner import LF, Bytes, Int32, UInt64, find_key, find_line_feed
-from ml_images.compiled import compiled
-
-_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, odd: a bijection of 64 bits
-_SHIFT = np.uint64(29)
+from ml_images.annotations.fields import find_key
+from ml_images.annotations.scanner import Int32, UInt64
+from ml_images.annotations.words import LF, Bytes, find_line_feed, mixed, part_word, whole_word
+from ml_images.compiled import uncounted
 
 
 def hash_lines(data: Bytes) -> tuple[UInt64, int]:
@@ -30,7 +29,7 @@ def hash_keys(keys: pa.StringArray) -> UInt64:
     return hashes
 
 
-@compiled
+@uncounted
 def _hash_lines(data: Bytes, hashes: UInt64) -> tuple[int, int]:
     keys = lines = at = 0
     while at < len(data):
@@ -43,27 +42,19 @@ def _hash_lines(data: Bytes, hashes: UInt64) -> tuple[int, int]:
     return keys, lines
 
 
-@compiled
+@uncounted
 def _hash_keys(key_bytes: Bytes, key_offsets: Int32, hashes: UInt64) -> None:
     for row in range(len(hashes)):
         hashes[row] = _hash(key_bytes, key_offsets[row], key_offsets[row + 1])
 
 
-@compiled
+@uncounted
 def _hash(data: Bytes, start: int, end: int) -> np.uint64:
-    """Eight bytes a step: xor, multiply, fold the high bits back."""
     state = np.uint64(end - start)
     at = start
-    while at < end:
-        word = np.uint64(0)
-        if at + 8 <= end:
-            for i in range(8):
-                word |= np.uint64(data[at + i]) << np.uint64(8 * i)
-        else:
-            for i in range(end - at):
-                word |= np.uint64(data[at + i]) << np.uint64(8 * i)
-        state = (state ^ word) * _MULTIPLIER
-        state ^= state >> _SHIFT
+    while at + 8 <= end:
+        state = mixed(state, whole_word(data, at))
         at += 8
-    state *= _MULTIPLIER
-    return state ^ (state >> _SHIFT)
+    if at < end:
+        state = mixed(state, part_word(data, at, end))
+    return mixed(state, np.uint64(0))

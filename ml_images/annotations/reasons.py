@@ -8,6 +8,9 @@ BAD_CONFIDENCE = "bad_confidence"
 BAD_ENCODING = "bad_encoding"
 DUPLICATE_KEY = "duplicate_key"
 
+# What a line is rejected for without knowledge of others; compiled loops write the place in here.
+OF_LINES = (BLANK, NO_TAGS, BAD_TAG, CLASS_OUT_OF_RANGE, BAD_CONFIDENCE, BAD_ENCODING)
+
 MEANINGS = {
     BLANK: "nothing but spaces and tabs",
     NO_TAGS: "a key without any tag",

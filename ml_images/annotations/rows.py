@@ -15,7 +15,9 @@ import pyarrow as pa
 
 from ml_images import schemas
 from ml_images.annotations import reasons
-from ml_images.annotations.scanner import LF, REASONS, Bytes, Scanned, scan
+from ml_images.annotations.scanner import Scanned, scan
+from ml_images.annotations.take import count_labels
+from ml_images.annotations.words import LF, Bytes
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -24,13 +26,15 @@ _BOM = b"\xef\xbb\xbf"
 class Parsed:
     """The label rows and the rejected lines of one piece of a list: len(keys) + len(rejects) = lines.
 
-    Row r comes from line `lines[r]` (1-based), has the key `keys[r]` and the labels `offsets[r]:offsets[r + 1]` of
-    classes and confidences, in source order and without duplicates. lines: int64 (rows); offsets: int64 (rows + 1).
+    Row r comes from line `lines[r]` (1-based), has the key `keys[r]` and the labels of set s = `sets[r]`:
+    `offsets[s]:offsets[s + 1]` of classes and confidences, in source order and without duplicates. Rows with the same
+    text behind the key share a set. `take_rows(offsets, sets)` has the labels row by row.
     """
 
     keys: pa.StringArray
-    lines: npt.NDArray[np.int64]
-    offsets: npt.NDArray[np.int64]
+    lines: npt.NDArray[np.int64]  # (rows)
+    sets: npt.NDArray[np.int32]  # (rows)
+    offsets: npt.NDArray[np.int64]  # (sets + 1)
     classes: npt.NDArray[np.int32]
     confidences: npt.NDArray[np.float32]
     rejects: pa.RecordBatch  # schemas.REJECTS
@@ -39,6 +43,10 @@ class Parsed:
     @property
     def num_lines(self) -> int:
         return len(self.keys) + self.rejects.num_rows
+
+    @property
+    def num_labels(self) -> int:
+        return count_labels(self.offsets, self.sets)
 
 
 def parse_lines(data: bytes | pa.Buffer, *, source: str, first_line: int, num_classes: int) -> Parsed:
@@ -55,7 +63,8 @@ def parse_lines(data: bytes | pa.Buffer, *, source: str, first_line: int, num_cl
     )
     rejects = _rejects(array, scanned, source, first_line)
     lines = scanned.lines + first_line
-    return Parsed(keys, lines, scanned.offsets, scanned.classes, scanned.confidences, rejects, scanned.duplicate_tags)
+    labels = (scanned.sets, scanned.offsets, scanned.classes, scanned.confidences)
+    return Parsed(keys, lines, *labels, rejects, scanned.duplicate_tags)
 
 
 def line_bytes(data: bytes | pa.Buffer, first_line: int) -> Bytes:
@@ -75,12 +84,12 @@ def line_texts(data: Bytes, lines: npt.NDArray[np.int64]) -> list[str]:
 def _rejects(data: Bytes, scanned: Scanned, source: str, first_line: int) -> pa.RecordBatch:
     count = len(scanned.reject_lines)
     lines = _pieces(data, scanned.reject_starts, scanned.reject_ends)
-    readable = scanned.reject_codes != REASONS.index(reasons.BAD_ENCODING)
+    readable = scanned.reject_codes != reasons.OF_LINES.index(reasons.BAD_ENCODING)
     columns = [
         pa.array([source] * count, pa.string()),
         pa.array(scanned.reject_lines + first_line, pa.int64()),
         pa.array([line.decode("utf-8", "backslashreplace") for line in lines], pa.string()),
-        pa.array([REASONS[code] for code in scanned.reject_codes.tolist()], pa.string()),
+        pa.array([reasons.OF_LINES[code] for code in scanned.reject_codes.tolist()], pa.string()),
         pa.array([None if good else line for good, line in zip(readable.tolist(), lines, strict=True)], pa.binary()),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=schemas.REJECTS)

@@ -66,19 +66,21 @@ def add_labels(
 
     groups: (sources,) the split of each source. sources: (sources, 2) takes up its rows and present labels.
     """
+    # Unsigned indices: numba tests signed ones for being below 0, which takes as long as all the rest.
     for row in range(len(offsets) - 1):
-        source = row_sources[row]
-        group = groups[source]
+        source = np.uint64(row_sources[row])
+        group = np.uint64(groups[source])
         num_present = 0
-        for i in range(offsets[row], offsets[row + 1]):
+        for i in range(np.uint64(offsets[row]), np.uint64(offsets[row + 1])):
+            origin = np.uint64(origins[i])
             if confidences[i] > 0:
                 num_present += 1
-                present[group, classes[i], origins[i]] += 1
+                present[group, np.uint64(classes[i]), origin] += 1
             elif confidences[i] == 0:
-                not_present[origins[i], 0] += 1
+                not_present[origin, 0] += 1
             else:
-                not_present[origins[i], 1] += 1
-        tags[group, num_present] += 1
+                not_present[origin, 1] += 1
+        tags[group, np.uint64(num_present)] += 1
         sources[source, 0] += 1
         sources[source, 1] += num_present
 

@@ -16,13 +16,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from ml_images.errors import InputError
-from ml_images.labels.counting import LISTS, add_labels, check_labels, label_arrays
+from ml_images.labels.counting import add_labels, check_labels
+from ml_images.labels.rows import LabelRows, read_rows
 from ml_images.labels.summary import summarize
 from ml_images.schemas import SPLITS
-from ml_images.storage.paths import open_location
 
 ORIGINS = ("given", "ancestor", "cooccurrence", "prediction", "review")  # names of schemas.GIVEN ... schemas.REVIEW
 STATES = ("present", "absent", "unknown")
@@ -32,9 +30,6 @@ GROUPS = (*SPLITS, NO_SPLIT)
 # The ML-Images README trains classes with more than 100 images (10,505 of them; "at least 100" would be 10,508).
 TRAINABLE_ABOVE = 100
 
-# Rows decoded at once: 170,000 labels stay in a core's cache; 65,536 rows took a third longer.
-BATCH_ROWS = 1 << 14
-
 
 def split_of(source: str) -> str:
     """The split that a list's file name begins with, else NO_SPLIT."""
@@ -43,7 +38,7 @@ def split_of(source: str) -> str:
 
 
 class LabelStatistics:
-    """Counters over batches of the labels table (schemas.LABELS).
+    """Counters over rows of the labels table (schemas.LABELS).
 
     present: int64 (len(GROUPS), num_classes, len(ORIGINS)), present labels by split, class and what put them there.
     not_present: int64 (len(ORIGINS), 2), labels that are absent and that are unknown.
@@ -87,20 +82,19 @@ class LabelStatistics:
         """(len(ORIGINS), len(STATES)): labels by what put them there and by what they say."""
         return np.column_stack((self.present.sum(axis=(0, 1)), self.not_present))
 
-    def update(self, batch: pa.RecordBatch) -> None:
-        """Count the rows of `batch`. InputError, and nothing counted, where they break the table's contract."""
-        arrays = label_arrays(batch)
-        check_labels(*arrays, self.num_classes, len(ORIGINS))
-        source = batch.column("source")
-        if source.null_count:
-            raise InputError("labels table: source has nulls")
-        named = source if isinstance(source, pa.DictionaryArray) else source.dictionary_encode()
+    def update(self, rows: LabelRows) -> None:
+        """Count some rows. InputError, and nothing counted, where they break the table's contract."""
+        lists = (rows.offsets, rows.classes, rows.confidences, rows.origins)
+        check_labels(*lists, self.num_classes, len(ORIGINS))
+        named = rows.sources
+        if not isinstance(named, pa.DictionaryArray):
+            named = named.dictionary_encode()
         names = named.dictionary.to_pylist()
         groups = np.array([GROUPS.index(split_of(name)) for name in names], np.int64)
         found = np.zeros((len(names), 2), np.int64)
-        add_labels(*arrays, named.indices.to_numpy().astype(np.int64), groups, *self._arrays, found)
-        for name, (rows, labels) in zip(names, found.tolist(), strict=True):
-            self._add_source(name, rows, labels)
+        add_labels(*lists, named.indices.to_numpy().astype(np.int64), groups, *self._arrays, found)
+        for name, (count, labels) in zip(names, found.tolist(), strict=True):
+            self._add_source(name, count, labels)
 
     def merge(self, other: "LabelStatistics") -> None:
         """Add what `other` counted over other rows and the same vocabulary."""
@@ -180,11 +174,8 @@ def count_parts(parts: Iterable[str], num_classes: int) -> LabelStatistics:
     """The statistics of some parts of a labels table; memory does not grow with their rows."""
     statistics = LabelStatistics(num_classes)
     for part in parts:
-        filesystem, path = open_location(part)
-        # One string for all rows of a list, not one a row.
-        with filesystem.open_input_file(path) as file, pq.ParquetFile(file, read_dictionary=["source"]) as opened:
-            for batch in opened.iter_batches(BATCH_ROWS, columns=["source", *LISTS], use_threads=False):
-                statistics.update(batch)
+        for rows in read_rows(part):
+            statistics.update(rows)
     return statistics
 
 

@@ -24,6 +24,7 @@ from ml_images.report.svg import (
     VERMILLION,
     Figure,
     canvas,
+    chart,
     inline,
 )
 
@@ -34,7 +35,8 @@ MAX_CURVE_POINTS = 800
 MAX_TAG_BARS = 41
 
 # Above the axes no bar is in its way, whatever the numbers.
-_LEGEND_ABOVE: Any = {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": 3, "borderaxespad": 0}
+_LEGEND_COLUMNS = 3
+_LEGEND_ABOVE: Any = {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": _LEGEND_COLUMNS, "borderaxespad": 0}
 
 _MARK: Any = {"color": VERMILLION, "linewidth": 1, "linestyle": (0, (4, 3))}  # a line that the bars are compared with
 
@@ -73,8 +75,7 @@ def images_per_class(counts: np.ndarray) -> Figure:
     empty = len(counts) - len(some)
     above = int((some > TRAINABLE_ABOVE).sum())
     ranks = np.unique(np.linspace(0, len(some) - 1, MAX_CURVE_POINTS).round().astype(int))
-    with canvas() as figure:
-        axes = figure.add_subplot()
+    with chart() as (figure, axes):
         axes.plot(ranks + 1, some[ranks], color=BLUE, linewidth=1.8, gid="curve")
         axes.fill_between(ranks + 1, some[ranks], 0.8, color=BLUE, alpha=0.14, linewidth=0)
         axes.axhline(TRAINABLE_ABOVE, **_MARK)
@@ -115,16 +116,18 @@ def tags_per_image(rows: np.ndarray) -> Figure:
         shown = np.append(rows[: MAX_TAG_BARS - 1], rows[MAX_TAG_BARS - 1 :].sum())
     total, tags = int(rows.sum()), int(rows @ np.arange(len(rows)))
     mode = int(rows.argmax())
-    with canvas() as figure:
-        axes = figure.add_subplot()
+    mean = min(tags / total, len(shown) - 1)  # in the last bar if that is where it lies
+    align, shift = ("right", -4) if mean > 0.8 * len(shown) else ("left", 4)
+    with chart() as (figure, axes):
         _bars(axes.bar(np.arange(len(shown)), shown, width=0.82, color=BLUE))
-        axes.axvline(tags / total, **_MARK)
+        axes.axvline(mean, **_MARK)
         axes.annotate(
             f"mean {tags / total:.2f}",
-            (tags / total, 1),
+            (mean, 1),
             xycoords=("data", "axes fraction"),
-            xytext=(4, 0),
+            xytext=(shift, 0),
             textcoords="offset points",
+            ha=align,
             va="top",
             color=DARK_VERMILLION,
         )
@@ -151,8 +154,7 @@ def labels_by_depth(labels: Sequence[int], classes: Sequence[int]) -> Figure:
     """Share of all labels beside share of all classes, by depth in the hierarchy; both by depth, from 0."""
     label_shares, class_shares = np.array(labels) / sum(labels), np.array(classes) / sum(classes)
     at = np.arange(len(label_shares))
-    with canvas() as figure:
-        axes = figure.add_subplot()
+    with chart(1) as (figure, axes):
         _bars(axes.bar(at - 0.21, label_shares, width=0.4, color=BLUE, label="of the labels"))
         _bars(axes.bar(at + 0.21, class_shares, width=0.4, color=ORANGE, label="of the classes"), "class-bar")
         axes.xaxis.set_major_locator(_ticks(18))
@@ -200,8 +202,8 @@ def _stacked(
     """Bars of each depth on top of each other, one colour a series."""
     depth = np.arange(len(next(iter(series.values()))))
     below = np.zeros(len(depth))
-    with canvas() as figure:
-        axes = figure.add_subplot()
+    rows = -(-sum(bool(counts.any()) for counts in series.values()) // _LEGEND_COLUMNS)
+    with chart(rows) as (figure, axes):
         for number, (label, counts) in enumerate(series.items()):
             if not counts.any():
                 continue  # nor is it in the legend

@@ -11,19 +11,17 @@ from markupsafe import Markup
 
 from ml_images.report.contents import Report
 from ml_images.report.figures import figures
-from ml_images.report.numbers import report_json
 
 # A vocabulary without a hierarchy has as many roots as classes.
 MAX_ROOTS = 10
 
 
-def render(report: Report) -> str:
-    """The page; equal reports give equal text. ValueError where the report's numbers do not add up (see `funnel`)."""
+def render(report: Report, numbers: Mapping[str, Any]) -> str:
+    """The page of a report and its `report_json`; equal reports give equal text."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"grouped": grouped, "decimal": decimal, "percent": percent, "visible": visible}
     environment.filters |= {"number": number, "whole": whole}
     page = environment.from_string(files(__package__).joinpath("page.html").read_text(encoding="utf-8"))
-    numbers = report_json(report)
     drawn = {figure.name: figure for figure in figures(report)}
     return page.render(
         numbers=numbers,

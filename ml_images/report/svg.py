@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from matplotlib import style
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 # Okabe and Ito (2008): told apart with every common colour blindness, and in grey by their lightness.
@@ -48,11 +49,32 @@ class Figure:
     svg: str
 
 
+# Around the axes of a chart, inches: labels and numbers of both axes, of which "50,000" is the longest, and half of the
+# last number below. They are as far in as matplotlib's constrained layout would put them, which takes as long to find
+# that out as to draw the figure.
+_LEFT, _RIGHT, _TOP, _BOTTOM = 0.82, 0.12, 0.05, 0.45
+_LEGEND_ABOVE, _LEGEND_ROW = 0.04, 0.19
+
+
 @contextmanager
 def canvas(height_in: float = HEIGHT_IN) -> Iterator[Canvas]:
     """A blank figure; draw and call `inline` inside the block, where our style holds."""
     with style.context(["default", _STYLE]):  # not what a matplotlibrc of the user says
         yield Canvas(figsize=(WIDTH_IN, height_in), layout="constrained")
+
+
+@contextmanager
+def chart(legend_rows: int = 0) -> Iterator[tuple[Canvas, Axes]]:
+    """A figure with axes for numbers, both of which have a label, and room for a legend above; otherwise as `canvas`.
+
+    Charts on a page begin at the same place.
+    """
+    top = _TOP + (_LEGEND_ABOVE + _LEGEND_ROW * legend_rows if legend_rows else 0)
+    size = (WIDTH_IN - _LEFT - _RIGHT, HEIGHT_IN - top - _BOTTOM)
+    place = (_LEFT / WIDTH_IN, _BOTTOM / HEIGHT_IN, size[0] / WIDTH_IN, size[1] / HEIGHT_IN)
+    with style.context(["default", _STYLE]):
+        figure = Canvas(figsize=(WIDTH_IN, HEIGHT_IN))
+        yield figure, figure.add_axes(place)
 
 
 def inline(figure: Canvas, name: str, title: str, alt: str) -> Figure:

@@ -20,8 +20,7 @@ from pyspark.sql import SparkSession
 from ml_images.annotations import reasons
 from ml_images.annotations.duplicates import Duplicates
 from ml_images.annotations.keys import hash_keys
-from ml_images.annotations.rows import Parsed, parse_lines
-from ml_images.annotations.take import take_rows
+from ml_images.annotations.rows import parse_lines
 from ml_images.errors import InputError
 from ml_images.spark import work
 from ml_images.spark.duplicates import resolve, set_aside
@@ -120,16 +119,18 @@ def _parse_slice(row: dict[str, Any], closing: Closing, repeated: RepeatedKeys, 
             why.update(
                 {item["values"]: item["counts"] for item in pc.value_counts(parsed.rejects["reason"]).to_pylist()}
             )
-            done["labels_given"] += len(parsed.classes)
+            done["labels_given"] += parsed.num_labels
             done["duplicate_tags"] += parsed.duplicate_tags
             done["lines"] += parsed.num_lines
             bucket = repeated.bucket_of_rows(hash_keys(parsed.keys)) if repeated.buckets else None
             if bucket is not None and (bucket >= 0).any():
                 set_aside(repeated.folder, number, source, block, line, parsed, bucket)
                 done["set_aside"] += int((bucket >= 0).sum())
-                _add_rows(parts, parsed, np.flatnonzero(bucket < 0), source)
+                rows = np.flatnonzero(bucket < 0)
+                keys, sets = parsed.keys.take(pa.array(rows)), parsed.sets[rows]
             else:
-                parts.add(parsed.keys, source, parsed.offsets, parsed.classes, parsed.confidences)
+                keys, sets = parsed.keys, parsed.sets
+            parts.add(keys, source, sets, parsed.offsets, parsed.classes, parsed.confidences)
             line += parsed.num_lines
     return {
         **done,
@@ -139,12 +140,6 @@ def _parse_slice(row: dict[str, Any], closing: Closing, repeated: RepeatedKeys, 
         "reasons": list(why),
         "rejects": list(why.values()),
     }
-
-
-def _add_rows(parts: LabelParts, parsed: Parsed, rows: np.ndarray, source: str) -> None:
-    offsets, places = take_rows(parsed.offsets, rows)
-    keys = parsed.keys.take(pa.array(rows))
-    parts.add(keys, source, offsets, parsed.classes[places], parsed.confidences[places])
 
 
 def _sum(parsed: list[dict[str, Any]], resolved: list[dict[str, Any]]) -> Annotated:

@@ -14,7 +14,7 @@ from ml_images.report.contents import Reject
 from ml_images.report.rejects import REJECT_COLUMNS, count_rejects, merge_rejects
 from ml_images.schemas import REJECTS
 from ml_images.spark import work
-from ml_images.spark.download import count_outcomes
+from ml_images.spark.images_table import count_outcomes
 from ml_images.storage import tables
 from ml_images.storage.paths import for_spark
 

@@ -43,7 +43,7 @@ def set_aside(
     """Write the rows of `parsed` that have a bucket (not -1) into that bucket's folder. `data`: what was parsed."""
     for number in np.unique(bucket[bucket >= 0]).tolist():
         rows = np.flatnonzero(bucket == number)
-        offsets, places = take_rows(parsed.offsets, rows)
+        offsets, places = take_rows(parsed.offsets, parsed.sets[rows])
         starts = pa.array(offsets, pa.int32())
         columns = [
             parsed.keys.take(pa.array(rows)),
@@ -97,7 +97,14 @@ def _resolve_buckets(
         ]
         one = resolve_duplicates(pa.Table.from_batches(pieces), policy, closing.value.ancestors.num_classes)
         with LabelParts(output, row["number"], closing.value) as parts:
-            parts.add(one.keys, one.sources, one.offsets, one.classes, one.confidences)
+            parts.add(
+                one.keys,
+                one.sources,
+                np.arange(len(one.keys), dtype=np.int32),
+                one.offsets,
+                one.classes,
+                one.confidences,
+            )
             parts.reject(one.rejects)
         sources = pc.value_counts(one.sources).to_pylist()
         done = {

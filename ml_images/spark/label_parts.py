@@ -4,10 +4,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
 
+import numpy as np
 import pyarrow as pa
 
 from ml_images import schemas
 from ml_images.annotations.scanner import Float32, Int32, Int64
+from ml_images.annotations.take import count_labels, take_rows
 from ml_images.hierarchy.ancestors import Ancestors
 from ml_images.hierarchy.closure import close_labels
 from ml_images.hierarchy.conflicts import to_conflict_batch
@@ -63,6 +65,7 @@ class LabelParts:
         self,
         keys: pa.StringArray,
         sources: str | pa.StringArray,
+        sets: Int32,
         offsets: Int64,
         classes: Int32,
         confidences: Float32,
@@ -71,15 +74,18 @@ class LabelParts:
         ancestors, policy = self._closing.ancestors, self._closing.negatives
         if policy == "none":
             closed = close_labels(offsets, classes, confidences, ancestors, self._closing.closure)
-        else:
-            closed, conflicts = close_with_negatives(offsets, classes, confidences, ancestors, policy)
+        else:  # conflicts are of rows
+            offsets, places = take_rows(offsets, sets)
+            sets = np.arange(len(keys), dtype=np.int32)
+            labels = offsets, classes[places], confidences[places]
+            closed, conflicts = close_with_negatives(*labels, ancestors, policy)
             if len(conflicts.rows):
                 of_row = pa.array([sources] * len(keys), pa.string()) if isinstance(sources, str) else sources
                 self._others["conflicts"].write_batch(to_conflict_batch(conflicts, keys, of_row))
                 self.conflicts += len(conflicts.rows)
-        self._labels.write_rows(keys, sources, *closed)
+        self._labels.write_rows(keys, sources, *closed, sets)
         self.rows += len(keys)
-        self.labels_closed += len(closed.classes)
+        self.labels_closed += count_labels(closed.offsets, sets)
 
     def reject(self, rejects: pa.RecordBatch) -> None:
         if rejects.num_rows:

@@ -4,7 +4,10 @@ Workers leave 64 bits of each key in the staging folder, sorted; the driver comp
 a time (0.5 s for 17.6 million keys). What it finds lies there, too, for the workers that parse.
 """
 
-from collections.abc import Iterable, Sequence
+import itertools
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -26,12 +29,14 @@ BUCKET_BYTES = 128 << 20  # of the lists; were all rows repeated, a worker would
 
 SLICES_AT_ONCE = 16  # of a worker, some 15 s to parse
 
+RUN_KEYS = 1 << 20  # 8 MB; a slice of a plain list is one run, a compressed list has many
+
 SLICE = [pa.field("number", pa.int64()), pa.field("source", pa.string()), pa.field("location", pa.string())]
 SLICE += [pa.field("start", pa.int64()), pa.field("end", pa.int64())]
 _SCANNED = pa.schema(
     [
         pa.field("number", pa.int64()),
-        pa.field("block", pa.int64()),
+        pa.field("run", pa.int64()),
         pa.field("lines", pa.int64()),
         pa.field("bounds", pa.list_(pa.int64())),
     ]
@@ -65,7 +70,7 @@ def scan_lists(
     rows = [{"number": number, **asdict(piece)} for number, piece in enumerate(slices)]
     scan = partial(_scan_slices, folder=folder, num_buckets=num_buckets)
     scanned = work.run(work.units(spark, rows, pa.schema(SLICE), at_once=SLICES_AT_ONCE), scan, _SCANNED, "scan")
-    scanned.sort(key=lambda row: (row["number"], row["block"]))
+    scanned.sort(key=lambda row: (row["number"], row["run"]))
 
     lines = [0] * len(slices)
     for row in scanned:
@@ -81,28 +86,47 @@ def scan_lists(
 def _scan_slices(batches: Iterable[pa.RecordBatch], *, folder: str, num_buckets: int) -> Iterable[pa.RecordBatch]:
     for row in (row for batch in batches for row in batch.to_pylist()):
         piece = Slice(row["source"], row["location"], row["start"], row["end"])
-        is_start = piece.start == 0
-        for number, block in enumerate(read_blocks(piece)):
-            hashes, lines = hash_lines(line_bytes(block, 1 if is_start and number == 0 else 2))
+        for number, (hashes, lines) in enumerate(_hash_slice(piece)):
             hashes.sort()
             write_array(_hashes(folder, row["number"], number), hashes)
             bounds = bucket_bounds(hashes, num_buckets).tolist()
-            scanned = {"number": row["number"], "block": number, "lines": lines, "bounds": bounds}
+            scanned = {"number": row["number"], "run": number, "lines": lines, "bounds": bounds}
             yield pa.RecordBatch.from_pylist([scanned], schema=_SCANNED)
 
 
+def _hash_slice(piece: Slice) -> Iterator[tuple[UInt64, int]]:
+    """(hashes of the keys, number of lines) of the slice, or of some RUN_KEYS lines of it at a time."""
+    first_line = 1 if piece.start == 0 else 2
+    held: list[UInt64] = []
+    lines = 0
+    for block in read_blocks(piece):
+        hashes, more = hash_lines(line_bytes(block, first_line))
+        held.append(hashes)
+        lines += more
+        first_line += more
+        if lines >= RUN_KEYS:
+            yield np.concatenate(held), lines
+            held, lines = [], 0
+    if held:
+        yield np.concatenate(held), lines
+
+
 def _find_repeated(scanned: list[dict[str, Any]], folder: str, num_buckets: int) -> RepeatedKeys:
-    buckets = []
-    for bucket in range(num_buckets):
-        pieces = [
-            read_array(_hashes(folder, row["number"], row["block"]), np.uint64, *row["bounds"][bucket : bucket + 2])
-            for row in scanned
-        ]
-        found = repeated(pieces)
-        if len(found):
-            write_array(_found(folder, bucket), found)
-            buckets.append(bucket)
-    return RepeatedKeys(folder, num_buckets, tuple(buckets))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # numpy sorts without Python's lock
+        has_any = pool.map(partial(_look_into, scanned, folder), range(num_buckets))
+        return RepeatedKeys(folder, num_buckets, tuple(itertools.compress(range(num_buckets), has_any)))
+
+
+def _look_into(scanned: list[dict[str, Any]], folder: str, bucket: int) -> bool:
+    """Are there repeated keys in this bucket? They are written down for the workers."""
+    pieces = [
+        read_array(_hashes(folder, row["number"], row["run"]), np.uint64, *row["bounds"][bucket : bucket + 2])
+        for row in scanned
+    ]
+    found = repeated(pieces)
+    if len(found):
+        write_array(_found(folder, bucket), found)
+    return len(found) > 0
 
 
 def _hashes(folder: str, number: int, block: int) -> str:

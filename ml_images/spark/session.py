@@ -14,16 +14,22 @@ from pyspark.sql import SparkSession
 
 from ml_images.errors import InputError
 
+_FIRST_COMPILER = "-XX:TieredStopAtLevel=1"  # of HotSpot's two
+
 
 @contextmanager
-def opened(app: str, options: Mapping[str, str]) -> Iterator[SparkSession]:
-    """The running session (notebook, test) if there is one, otherwise a new one that ends with the block."""
+def opened(app: str, options: Mapping[str, str], *, light: bool = False) -> Iterator[SparkSession]:
+    """The running session (notebook, test) if there is one, otherwise a new one that ends with the block.
+
+    light: the JVMs of the job do nothing but hand out tasks, so that compiling their code well does not pay: a local
+    session then takes 4 s of CPU to start instead of 8. A JVM that spark-submit started before us stays as it is.
+    """
     active = SparkSession.getActiveSession()
     if active is not None:
         yield active
         return
     try:
-        spark = _start(app, options)
+        spark = _start(app, options, light)
     except (PySparkException, Py4JError) as error:
         master = options.get("spark.master", "that spark-submit or spark-defaults.conf names")
         raise InputError(f"Spark does not start with the master {master}; what it said is above") from error
@@ -35,9 +41,11 @@ def opened(app: str, options: Mapping[str, str]) -> Iterator[SparkSession]:
         spark.stop()
 
 
-def _start(app: str, options: Mapping[str, str]) -> SparkSession:
+def _start(app: str, options: Mapping[str, str], light: bool) -> SparkSession:
     # Without it workers run whatever `python3` is first on PATH, which often lacks pyarrow.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    if light:  # options of the JVM in a SparkConf would replace those of spark-defaults.conf; these come before them
+        os.environ.setdefault("SPARK_SUBMIT_OPTS", _FIRST_COMPILER)
     # A SparkConf made before the JVM is there knows nothing of spark-submit's --master and of spark-defaults.conf.
     SparkContext._ensure_initialized(conf=SparkConf(loadDefaults=False).setAll(list(options.items())))
     conf = SparkConf().setAppName(f"ml-images {app}").setAll(list(options.items()))
@@ -49,6 +57,8 @@ def _start(app: str, options: Mapping[str, str]) -> SparkSession:
             conf.setIfMissing("spark.ui.enabled", "false")
     if "spark.ui.showConsoleProgress" not in options:
         conf.set("spark.ui.showConsoleProgress", "false")  # we draw our own line
+    if light:
+        conf.setIfMissing("spark.executor.defaultJavaOptions", _FIRST_COMPILER)
     conf.setIfMissing("spark.log.level", "ERROR")  # what matters comes back as an exception
     conf.setIfMissing("spark.sql.session.timeZone", "UTC")
     return SparkSession.builder.config(conf=conf).getOrCreate()

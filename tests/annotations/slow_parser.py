@@ -9,27 +9,28 @@ _NOT_FINITE = re.compile(rb"\d+:[-+]?(?:nan|inf|infinity)", re.IGNORECASE)
 _IMAGENET_ID = re.compile(rb"n\d{8}_\d+")
 
 
-def parse(data: bytes, num_classes: int) -> tuple[list[tuple[str, dict[int, float]]], list[tuple[int, bytes, str]]]:
-    """(rows as (key, confidence of each class in order), rejects as (1-based line, bytes, reason))."""
+def parse(
+    data: bytes, num_classes: int
+) -> tuple[list[tuple[str, dict[int, float]]], list[tuple[int, bytes, str]], int]:
+    """(rows as (key, confidence of each class in order), rejects as (1-based line, bytes, reason), duplicate tags)."""
     lines = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     if lines[-1] == b"":
         lines.pop()
-    rows, rejects = [], []
+    rows, rejects, duplicate_tags = [], [], 0
     for number, line in enumerate(lines, 1):
         line = line.removesuffix(b"\r")
         row = parse_line(line, num_classes)
         if isinstance(row, tuple):
             rows.append(row)
+            duplicate_tags += len(fields_of(line)) - 1 - len(row[1])
         else:
             rejects.append((number, line, row))
-    return rows, rejects
+    return rows, rejects, duplicate_tags
 
 
 def parse_line(line: bytes, num_classes: int) -> tuple[str, dict[int, float]] | str:
     """(key, confidence of each class), or the reason why not."""
-    fields = [field for field in re.split(rb"[ \t]+", line) if field]
-    if len(fields) > 1 and _IMAGENET_ID.fullmatch(fields[0]) and b"://" in fields[1]:
-        fields = fields[1:]
+    fields = fields_of(line)
     tags: dict[int, float] = {}
     reason = reasons.BLANK if not fields else reasons.NO_TAGS if len(fields) == 1 else None
     for field in fields[1:]:
@@ -43,6 +44,14 @@ def parse_line(line: bytes, num_classes: int) -> tuple[str, dict[int, float]] | 
     except UnicodeDecodeError:
         return reasons.BAD_ENCODING
     return reason or (key, tags)
+
+
+def fields_of(line: bytes) -> list[bytes]:
+    """The key, if there is one, and the tags."""
+    fields = [field for field in re.split(rb"[ \t]+", line) if field]
+    if len(fields) > 1 and _IMAGENET_ID.fullmatch(fields[0]) and b"://" in fields[1]:
+        return fields[1:]
+    return fields
 
 
 def parse_tag(tag: bytes, num_classes: int) -> tuple[int, float] | str:

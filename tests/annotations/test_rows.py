@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -6,6 +8,7 @@ from hypothesis import strategies as st
 from ml_images import schemas
 from ml_images.annotations import reasons
 from ml_images.annotations.rows import Parsed, line_bytes, line_texts, parse_lines
+from ml_images.annotations.take import take_rows
 
 Rows = list[tuple[str, list[tuple[int, float]]]]
 
@@ -16,13 +19,13 @@ def parse(data: bytes, first_line: int = 1) -> Parsed:
 
 def rows(parsed: Parsed) -> Rows:
     assert (parsed.offsets.dtype, parsed.classes.dtype, parsed.confidences.dtype) == (np.int64, np.int32, np.float32)
-    assert len(parsed.offsets) == len(parsed.keys) + 1
+    assert len(parsed.sets) == len(parsed.keys)
     assert parsed.offsets[-1] == len(parsed.classes) == len(parsed.confidences)
     labels = list(zip(parsed.classes.tolist(), parsed.confidences.tolist(), strict=True))
-    return [
-        (key, labels[start:end])
-        for key, start, end in zip(parsed.keys.to_pylist(), parsed.offsets, parsed.offsets[1:], strict=False)
-    ]
+    sets = [labels[start:end] for start, end in itertools.pairwise(parsed.offsets)]
+    found = [(key, sets[number]) for key, number in zip(parsed.keys.to_pylist(), parsed.sets, strict=True)]
+    assert parsed.num_labels == sum(len(labels) for _, labels in found)
+    return found
 
 
 def rejected(parsed: Parsed) -> list[tuple[int, str, str]]:
@@ -182,11 +185,12 @@ def test_the_published_rows_and_image_lists(shared_data):
         parse_lines((folder / name).read_bytes(), source=name, first_line=1, num_classes=11_166) for name in names
     )
     for parsed in (urls, images):
-        assert (len(parsed.keys), len(parsed.classes), parsed.rejects.num_rows) == (100, 827, 0)
+        offsets, places = take_rows(parsed.offsets, parsed.sets)
+        assert (len(parsed.keys), parsed.num_labels, parsed.rejects.num_rows) == (100, 827, 0)
         assert len(set(parsed.classes.tolist())) == 225
-        assert np.diff(parsed.offsets).min() == 2
-        assert np.diff(parsed.offsets).max() == 28
-        _, counts = np.unique(parsed.confidences, return_counts=True)
+        assert np.diff(offsets).min() == 2
+        assert np.diff(offsets).max() == 28
+        _, counts = np.unique(parsed.confidences[places], return_counts=True)
         assert counts.tolist() == [173, 135, 519]  # 0.8, 0.9, and 1 in both spellings
         assert parsed.duplicate_tags == 0
     assert urls.keys[0].as_py() == "https://farm2.staticflickr.com/2034/1557324960_1ae893fed8_o.jpg"

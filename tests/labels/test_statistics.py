@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml_images.errors import InputError
+from ml_images.labels.rows import to_rows
 from ml_images.labels.statistics import (
-    BATCH_ROWS,
     GROUPS,
     NO_SPLIT,
     ORIGINS,
@@ -45,7 +45,7 @@ def batch_of(rows):
 def counted(*batches, num_classes=NUM_CLASSES):
     statistics = LabelStatistics(num_classes)
     for batch in batches:
-        statistics.update(batch)
+        statistics.update(to_rows(batch))
     return statistics
 
 
@@ -126,7 +126,7 @@ def test_json_gives_the_counters_back(rows):
     statistics = counted(batch_of(rows))
     back = LabelStatistics.from_json(statistics.to_json())
     assert back.result() == statistics.result()
-    back.update(batch_of(rows))
+    back.update(to_rows(batch_of(rows)))
     statistics.merge(statistics)
     assert back.to_json() == statistics.to_json()
 
@@ -204,14 +204,14 @@ def test_nothing_counted_has_no_mean_and_is_plain_json():
 def test_a_table_that_breaks_its_contract_is_refused_and_not_counted(labels, message):
     statistics = LabelStatistics(NUM_CLASSES)
     with pytest.raises(InputError, match=message):
-        statistics.update(batch_of([("list", labels)]))
+        statistics.update(to_rows(batch_of([("list", labels)])))
     assert statistics.to_json() == LabelStatistics(NUM_CLASSES).to_json()
 
 
 def test_lists_of_different_lengths_are_refused():
     row = {"key": "k", "source": "s", "classes": [1, 2], "confidences": [1.0], "origins": [0, 0]}
     with pytest.raises(InputError, match="confidences and classes"):
-        LabelStatistics(NUM_CLASSES).update(pa.RecordBatch.from_pylist([row], schema=LABELS))
+        LabelStatistics(NUM_CLASSES).update(to_rows(pa.RecordBatch.from_pylist([row], schema=LABELS)))
 
 
 @pytest.mark.parametrize("hole", ["classes", "confidences", "origins", "source"])
@@ -220,36 +220,21 @@ def test_nulls_are_refused(hole):
     nullable = pa.schema([field.with_nullable(True) for field in LABELS])
     statistics = LabelStatistics(NUM_CLASSES)
     with pytest.raises(InputError, match=f"{hole} has nulls"):
-        statistics.update(pa.RecordBatch.from_pylist([row], schema=nullable))
+        statistics.update(to_rows(pa.RecordBatch.from_pylist([row], schema=nullable)))
     if hole != "source":
         row[hole] = [None]
         with pytest.raises(InputError, match=f"{hole} has nulls"):
-            statistics.update(pa.RecordBatch.from_pylist([row], schema=nullable))
+            statistics.update(to_rows(pa.RecordBatch.from_pylist([row], schema=nullable)))
     assert statistics.rows == 0
 
 
-@given(st.lists(rows_strategy, min_size=1, max_size=3), st.booleans())
-def test_parts_count_as_their_rows_do(parts, small_row_groups):
+@given(st.lists(rows_strategy, min_size=1, max_size=3))
+def test_parts_count_as_their_rows_do(parts):
     with tempfile.TemporaryDirectory() as folder:
         places = [f"{folder}/part-{i}.parquet" for i in range(len(parts))]
         for place, rows in zip(places, parts, strict=True):
-            pq.write_table(
-                pa.Table.from_batches([batch_of(rows)]), place, row_group_size=3 if small_row_groups else None
-            )
+            pq.write_table(pa.Table.from_batches([batch_of(rows)]), place)
         assert count_parts(places, NUM_CLASSES).to_json() == counted(*map(batch_of, parts)).to_json()
-
-
-def test_a_part_of_several_batches_is_counted_whole(tmp_path):
-    rows = BATCH_ROWS * 2 + 3
-    lists = pa.ListArray.from_arrays(np.arange(rows + 1, dtype=np.int32), np.arange(rows, dtype=np.int32) % NUM_CLASSES)
-    names = pa.array(["train_a.txt"] * (rows - 5) + ["val_b.txt"] * 5)
-    confidences = pa.ListArray.from_arrays(lists.offsets, pa.array(np.ones(rows, np.float32)))
-    origins = pa.ListArray.from_arrays(lists.offsets, pa.array(np.zeros(rows, np.int8)))
-    columns = [names, names, lists, confidences, origins]
-    pq.write_table(pa.Table.from_arrays(columns, schema=LABELS), tmp_path / "part.parquet")
-    statistics = count_parts([str(tmp_path / "part.parquet")], NUM_CLASSES)
-    assert statistics.sources == {"train_a.txt": (rows - 5, rows - 5), "val_b.txt": (5, 5)}
-    assert statistics.images_per_class.tolist() == np.bincount(np.arange(rows) % NUM_CLASSES).tolist()
 
 
 def test_counters_of_different_vocabularies_do_not_merge():

@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from ml_images.labels.rows import to_rows
 from ml_images.labels.statistics import LabelStatistics
 from ml_images.report.contents import Dataset, Lines, Reject, Report, Thumbnail, Training, TrainingPoint
 from ml_images.schemas import LABELS, VOCABULARY
@@ -22,7 +23,7 @@ def report():
         "confidences": [[1.0] * (1 + i % 4) for i in range(rows)],
         "origins": [[0] + [1] * (i % 4) for i in range(rows)],
     }
-    statistics.update(pa.RecordBatch.from_pydict(table, schema=LABELS))
+    statistics.update(to_rows(pa.RecordBatch.from_pydict(table, schema=LABELS)))
     vocabulary = pa.Table.from_pydict(
         {
             "class": np.arange(5, dtype=np.int32),

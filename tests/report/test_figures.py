@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from ml_images.labels.statistics import ORIGINS
 from ml_images.outcomes import BY_NAME
@@ -66,6 +67,37 @@ def test_classes_are_stacked_by_their_number_of_images():
     assert (
         "10 classes by depth, to 1: 3 with more than 100 images, 3 with 1 to 100 images, 4 with no image" in figure.alt
     )
+
+
+NOTHING = dict.fromkeys(ORIGINS, 0)
+WIDE = {
+    "many images": lambda: drawing.images_per_class(np.array([10**9, 54_321, 3, 0])),
+    "many rows": lambda: drawing.tags_per_image(np.full(60, 99_999_999)),
+    "50,000 rows": lambda: drawing.tags_per_image(np.array([48_000, 2])),
+    "a mean in the last bar": lambda: drawing.tags_per_image(np.eye(1, 41, 40, dtype=np.int64)[0]),
+    "a mean behind all bars": lambda: drawing.tags_per_image(np.eye(1, 2000, 1999, dtype=np.int64)[0]),
+    "a mean before the end": lambda: drawing.tags_per_image(np.eye(1, 40, 32, dtype=np.int64)[0]),
+    "no tags": lambda: drawing.tags_per_image(np.array([3])),
+    "one depth": lambda: drawing.labels_by_depth([1], [1]),
+    "deep": lambda: drawing.labels_by_depth([1] * 300, [2] * 300),
+    "all origins": lambda: drawing.origins_by_depth([dict.fromkeys(ORIGINS, 12_345_678)] * 20),
+    "one origin": lambda: drawing.origins_by_depth([{**NOTHING, "given": 12_500}]),
+    "many classes": lambda: drawing.classes_by_depth([(10_000, 20_000, 50_000)] * 17),
+    "three classes": lambda: drawing.classes_by_depth([(0, 0, 3)]),
+}
+
+
+@pytest.mark.parametrize("draw", WIDE.values(), ids=WIDE)
+def test_all_that_is_written_fits_into_the_chart(draw, monkeypatch):
+    def inline(figure, *said):
+        FigureCanvasAgg(figure)
+        inside = figure.get_tightbbox()
+        assert inside.x0 >= 0 and inside.x1 <= figure.get_figwidth()
+        assert inside.y0 >= 0 and inside.y1 <= figure.get_figheight()
+        return inside.width
+
+    monkeypatch.setattr(drawing, "inline", inline)
+    assert draw() > 5.3  # of 6 inches: nor is there room to spare
 
 
 def test_a_bar_and_a_number_for_each_outcome_that_occurred():

@@ -10,9 +10,14 @@ import pytest
 from ml_images.labels.statistics import LabelStatistics
 from ml_images.outcomes import BY_NAME
 from ml_images.report.contents import Lines, Reject, Thumbnail
+from ml_images.report.numbers import report_json
 from ml_images.report.page import MAX_ROOTS, decimal, percent, render, visible
 
 VOID = {"meta", "br", "img"}
+
+
+def page_of(report):
+    return render(report, report_json(report))
 
 
 class Outline(HTMLParser):
@@ -41,7 +46,7 @@ class Outline(HTMLParser):
 
 @pytest.fixture(scope="module")
 def page(report):
-    return render(report)
+    return page_of(report)
 
 
 HOSTILE = "<script>alert('&')</script>\"><img src=x onerror=alert(1)>"
@@ -60,7 +65,7 @@ def test_the_page_shows_the_numbers_given(page):
 
 
 def test_equal_reports_give_equal_pages(report, page):
-    assert render(replace(report)) == page
+    assert page_of(replace(report)) == page
 
 
 def test_nothing_is_requested_and_nothing_runs(page):
@@ -97,7 +102,7 @@ def test_hostile_text_stays_text(report):
         configuration={HOSTILE: HOSTILE},
         versions={HOSTILE: HOSTILE},
     )
-    page = render(hostile)
+    page = page_of(hostile)
     assert "<script" not in page
     assert "<img src=x" not in page
     outline = Outline(page)
@@ -135,13 +140,13 @@ def test_a_part_that_is_missing_has_no_section(report, page):
         configuration=None,
         versions=None,
     )
-    assert Outline(render(bare)).headings == [
+    assert Outline(page_of(bare)).headings == [
         "The annotations in numbers",
         "Images and tags",
         "Hierarchy",
         "Classes",
     ]
-    assert Outline(render(replace(bare, training=report.training))).headings[-1] == "Training"
+    assert Outline(page_of(replace(bare, training=report.training))).headings[-1] == "Training"
 
 
 def test_a_report_without_one_accepted_line_is_a_page_too(report):
@@ -157,7 +162,7 @@ def test_a_report_without_one_accepted_line_is_a_page_too(report):
         training=None,
         thumbnails=(),
     )
-    texts = Outline(render(empty)).texts
+    texts = Outline(page_of(empty)).texts
     assert "100.0 % of lines" in texts
     assert "5 classes" in texts
 
@@ -176,7 +181,7 @@ def test_a_vocabulary_without_a_hierarchy_shows_few_of_its_roots(report):
     )
     counts = np.zeros((classes, 5), np.int64)
     counts[:5] = report.labels_per_class
-    texts = Outline(render(replace(report, vocabulary=flat, labels_per_class=counts))).texts
+    texts = Outline(page_of(replace(report, vocabulary=flat, labels_per_class=counts))).texts
     assert f"Roots, the {MAX_ROOTS} with most classes" in texts
 
 
@@ -187,7 +192,7 @@ def test_thumbnails_are_carried_whole(report, page):
 
 def test_a_report_that_does_not_add_up_is_not_drawn(report):
     with pytest.raises(ValueError, match=r"rows of labels, one a key: 1,000 .* 989"):
-        render(replace(report, outcomes={"ok": 989}, dataset=None))
+        page_of(replace(report, outcomes={"ok": 989}, dataset=None))
 
 
 @pytest.mark.parametrize(

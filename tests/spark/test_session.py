@@ -8,11 +8,14 @@ LISTEN = """
 import socket, sys
 from pathlib import Path
 from ml_images.spark import session
-with session.opened("test", {"spark.sql.shuffle.partitions": "3"}) as spark:
+with session.opened("test", {"spark.sql.shuffle.partitions": "3"}, light=True) as spark:
     conf = spark.sparkContext.getConf()
     partitions = spark.conf.get("spark.sql.shuffle.partitions")
     print(conf.get("spark.master"), conf.get("spark.driver.bindAddress"), partitions)
     inodes = set()
+    print("executor's", conf.get("spark.executor.defaultJavaOptions"))
+    runtime = spark.sparkContext._jvm.java.lang.management.ManagementFactory.getRuntimeMXBean()
+    print("driver's", [option for option in runtime.getInputArguments() if "Tiered" in option])
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if "java" in (process / "comm").read_text() and "SparkSubmit" in (process / "cmdline").read_text():
@@ -33,7 +36,7 @@ def test_a_running_session_is_used_and_left_running(spark: Any) -> None:
     assert spark.range(3).count() == 3
 
 
-def test_spark_submit_decides_the_master_and_nothing_listens_beyond_loopback(
+def test_spark_submit_decides_the_master_and_the_jvm_and_nothing_listens_beyond_loopback(
     commands: dict[str, str], tmp_path: Any
 ) -> None:
     (tmp_path / "listen.py").write_text(LISTEN)
@@ -44,6 +47,8 @@ def test_spark_submit_decides_the_master_and_nothing_listens_beyond_loopback(
         )
         lines = answer.stdout.splitlines()
         assert f"{master} 127.0.0.1 3" in lines
+        assert "executor's -XX:TieredStopAtLevel=1" in lines
+        assert f"driver's {['-XX:TieredStopAtLevel=1'] if command == [sys.executable] else []}" in lines
         listening = {line.split()[1] for line in lines if line.startswith("listens")}
         assert listening, answer.stdout
         # 127.0.0.1 in the two ways in which /proc writes it.

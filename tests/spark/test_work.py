@@ -1,5 +1,8 @@
+import gc
+import sys
 from itertools import groupby
 from typing import Any
+from zipimport import zipimporter
 
 import pyarrow as pa
 import pytest
@@ -31,10 +34,43 @@ def test_every_unit_is_done_once_and_its_row_comes_home(num_units: int, at_once:
                 yield pa.RecordBatch.from_pylist([{**row, "number": row["number"] * 2}], schema=UNIT)
 
     units = work.units(spark, rows, UNIT, at_once=at_once)
-    assert units.tasks == {(7, 3): 4, (40, 4): 10}.get((num_units, at_once), max(1, num_units))  # on 2 cores
+    assert len(units.shares) == {(7, 3): 4, (40, 4): 13}.get((num_units, at_once), num_units)  # on 2 cores
     found = work.run(units, double, UNIT, "test")
     assert [row["number"] for row in found] == [2 * number for number in range(num_units)]
     assert {row["name"] for row in found} == {row["name"] for row in rows}
+
+
+@given(num_units=st.integers(0, 300), cores=st.integers(1, 9), at_once=st.integers(1, 20))
+def test_tasks_get_smaller_so_that_cores_end_within_two_units_even_with_a_slow_one(
+    num_units: int, cores: int, at_once: int
+) -> None:
+    sizes = work.task_sizes(num_units, cores, at_once)
+    assert sum(sizes) == num_units
+    assert sizes == sorted(sizes, reverse=True)
+    assert all(1 <= size <= at_once for size in sizes)
+    unit_s = [1.4, *[1.0] * (cores - 1)]  # a slow core and others
+    busy_s = [0.0] * cores
+    for size in sizes:  # the core that is free first takes the next task
+        core = busy_s.index(min(busy_s))
+        busy_s[core] += size * unit_s[core]
+    assert max(busy_s) - min(busy_s) <= 2
+
+
+def test_a_worker_that_has_run_units_starts_its_next_task_without_looking_at_all_modules_again(spark: Any) -> None:
+    def look(batches: Any) -> Any:
+        zips = [place for place, finder in sys.path_importer_cache.items() if isinstance(finder, zipimporter)]
+        for batch in batches:
+            told = {"number": gc.get_freeze_count(), "name": " ".join(zips)}
+            yield pa.RecordBatch.from_pylist([told] * batch.num_rows, schema=UNIT)
+
+    def frozen_and_zips() -> list[tuple[int, str]]:
+        rows = [{"number": number, "name": ""} for number in range(8)]
+        return [(row["number"], row["name"]) for row in work.run(work.units(spark, rows, UNIT), look, UNIT, "look")]
+
+    frozen_and_zips()
+    for frozen, zips in frozen_and_zips()[4:]:
+        assert frozen > 10_000
+        assert "pyspark.zip/pyspark/" not in zips
 
 
 def test_a_full_disk_on_a_worker_is_a_storage_error_of_one_line(spark: Any) -> None:

@@ -27,10 +27,9 @@ PAGE_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Page:
-    """A page of a list column, without its values: labels[start:end]."""
+    """A page of a list column, without its values: labels[places]."""
 
-    start: int
-    end: int
+    places: Int32
     values: int  # as Parquet counts them: an empty list is one
     levels: list[bytes]
 
@@ -44,15 +43,16 @@ def page_ends(offsets: Int64, most: int) -> list[int]:
     return ends
 
 
-def list_pages(offsets: Int64) -> list[Page]:
-    """The pages that the three list columns have in common. offsets: (rows + 1), from 0."""
-    positions = offsets.copy()
-    positions[1:] += np.cumsum(np.diff(offsets) == 0)
+def list_pages(starts: Int64, ends: Int64) -> list[Page]:
+    """The pages that the three list columns have in common. starts, ends: (rows) where the labels of each row are."""
+    sizes = ends - starts
+    positions = np.zeros(len(sizes) + 1, np.int64)
+    np.cumsum(np.maximum(sizes, 1), out=positions[1:])
     pages, first = [], 0
     for end in page_ends(positions, PAGE_LEVELS):
-        here, labels = positions[first : end + 1], offsets[first : end + 1]
-        levels = [encodings.repetitions(here), encodings.definitions(here, labels)]
-        pages.append(Page(int(labels[0]), int(labels[-1]), int(here[-1] - here[0]), levels))
+        rows, here = slice(first, end), positions[first : end + 1]
+        levels = [encodings.repetitions(here), encodings.definitions(here, sizes[rows])]
+        pages.append(Page(encodings.places(starts[rows], ends[rows]), int(here[-1] - here[0]), levels))
         first = end
     return pages
 
@@ -87,35 +87,33 @@ def add_numbers(chunk: Chunk, numbers: Int32 | Int8, pages: Sequence[Page]) -> N
     values, places = encodings.distinct_numbers(whole)
     chunk.add_dictionary(values.tobytes(), len(values))
     chunk.bounds = Bounds(values[0].tobytes(), values[-1].tobytes())
+    indices = encodings.look_up(whole, places)
 
-    def content(page: Page) -> bytes:
-        indices = encodings.look_up(whole[page.start : page.end], places)
-        return _indices(indices, len(values), len(indices))
-
-    return _add_pages(chunk, pages, RLE_DICTIONARY, content)
+    return _add_pages(chunk, pages, RLE_DICTIONARY, lambda page: _page_indices(page, indices, len(values)))
 
 
 def add_floats(chunk: Chunk, floats: Float32, pages: Sequence[Page]) -> None:
     """confidences, none of them NaN."""
     if len(floats):
         chunk.bounds = _float_bounds(floats.min(), floats.max())
-    found = encodings.distinct_floats(floats.view(np.uint32)) if len(floats) else None
+    bits = floats.view(np.uint32)
+    found = encodings.distinct_floats(bits) if len(floats) else None
     if found is None:
-        return _add_pages(chunk, pages, PLAIN, lambda page: floats[page.start : page.end].tobytes())
-    values, places = found
+        return _add_pages(chunk, pages, PLAIN, lambda page: encodings.look_up(page.places, bits).tobytes())
+    values, indices = found
     chunk.add_dictionary(values.tobytes(), len(values))
 
-    def content(page: Page) -> bytes:
-        indices = places[page.start : page.end].astype(np.uint32)
-        return _indices(indices, len(values), len(indices))
-
-    return _add_pages(chunk, pages, RLE_DICTIONARY, content)
+    return _add_pages(chunk, pages, RLE_DICTIONARY, lambda page: _page_indices(page, indices, len(values)))
 
 
 def _add_pages(chunk: Chunk, pages: Sequence[Page], encoding: int, content: Callable[[Page], bytes]) -> None:
     for page in pages:
-        empty = page.values - (page.end - page.start)
-        chunk.add_page(page.levels, content(page), page.values, empty, encoding)
+        chunk.add_page(page.levels, content(page), page.values, page.values - len(page.places), encoding)
+
+
+def _page_indices(page: Page, indices: UInt32, entries: int) -> bytes:
+    count = len(page.places)
+    return _indices(encodings.look_up(page.places, indices) if entries > 1 else indices, entries, count)
 
 
 def _indices(indices: UInt32, entries: int, count: int) -> bytes:

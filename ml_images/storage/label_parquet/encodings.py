@@ -42,13 +42,13 @@ def repetitions(positions: Int64) -> bytes:
     return varint(groups << 1 | 1) + bits.tobytes()
 
 
-def definitions(positions: Int64, offsets: Int64) -> bytes:
-    """Levels 2 for a label, 0 for an empty list. positions as for `repetitions`, offsets: (rows + 1) of labels."""
+def definitions(positions: Int64, sizes: Int64) -> bytes:
+    """Levels 2 for a label, 0 for an empty list. positions as for `repetitions`, sizes: (rows) labels of each."""
     levels = int(positions[-1] - positions[0])
-    if levels == offsets[-1] - offsets[0]:
+    if sizes.all():
         return repeated(2, levels, 2)
     numbers = np.full(levels, 2, np.uint32)
-    numbers[(positions[:-1] - positions[0])[np.diff(offsets) == 0]] = 0
+    numbers[(positions[:-1] - positions[0])[sizes == 0]] = 0
     return packed(numbers, 2)
 
 
@@ -70,15 +70,22 @@ def distinct_numbers(numbers: Int32) -> tuple[Int32, UInt32]:
 
 
 def look_up(numbers: Int32, indices: UInt32) -> UInt32:
-    """indices[numbers]"""
+    """indices[numbers]; no number is negative."""
     out = np.empty(len(numbers), np.uint32)
-    _look_up(frozen(numbers), indices, out)
+    _look_up(frozen(numbers), frozen(indices), out)
     return out
 
 
-def distinct_floats(bits: UInt32) -> tuple[UInt32, UInt8] | None:
+def places(starts: Int64, ends: Int64) -> Int32:
+    """starts[r], starts[r] + 1, .. ends[r] - 1, for one r after the other."""
+    out = np.empty(int((ends - starts).sum()), np.int32)
+    _fill_places(frozen(starts), frozen(ends), out)
+    return out
+
+
+def distinct_floats(bits: UInt32) -> tuple[UInt32, UInt32] | None:
     """(the values as they come, the index of each element) of float32 by their bits; None for over MOST_FLOATS."""
-    values, indices = np.empty(MOST_FLOATS, np.uint32), np.empty(len(bits), np.uint8)
+    values, indices = np.empty(MOST_FLOATS, np.uint32), np.empty(len(bits), np.uint32)
     count = _number_floats(frozen(bits), np.zeros(_SLOTS, np.int32), values, indices)
     return (values[:count], indices) if count >= 0 else None
 
@@ -129,6 +136,15 @@ def _interleave(offsets: Int32, data: UInt8, out: UInt8) -> None:
 
 
 @compiled
+def _fill_places(starts: Int64, ends: Int64, out: Int32) -> None:
+    k = 0
+    for row in range(len(starts)):
+        for place in range(starts[row], ends[row]):
+            out[k] = place
+            k += 1
+
+
+@compiled
 def _mark(numbers: Int32, marks: UInt32) -> None:
     for i in range(len(numbers)):
         marks[np.uint32(numbers[i])] = 1
@@ -141,14 +157,11 @@ def _look_up(numbers: Int32, indices: UInt32, out: UInt32) -> None:
 
 
 @compiled
-def _number_floats(bits: UInt32, slots: Int32, values: UInt32, indices: UInt8) -> int:
+def _number_floats(bits: UInt32, slots: Int32, values: UInt32, indices: UInt32) -> int:
     """How many distinct values there are, -1 for more than `values` holds. slots: 0 or index + 1, a hash table."""
     count = 0
     for i in range(len(bits)):
         b = bits[i]
-        if i > 0 and b == bits[i - 1]:  # an ancestor is as sure as the label that brought it
-            indices[i] = indices[i - 1]
-            continue
         slot = (np.uint64(b) * np.uint64(0x9E3779B1) >> np.uint64(16)) & np.uint64(_SLOTS - 1)
         while slots[slot] != 0 and values[slots[slot] - 1] != b:
             slot = (slot + np.uint64(1)) & np.uint64(_SLOTS - 1)

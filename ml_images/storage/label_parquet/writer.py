@@ -47,19 +47,22 @@ class LabelWriter:
         classes: npt.NDArray[np.int32],
         confidences: npt.NDArray[np.float32],
         origins: npt.NDArray[np.int8],
+        sets: npt.NDArray[np.int32] | None = None,
     ) -> None:
         """One row group, or nothing for no rows; sources: of each row, or one of all.
 
-        offsets: (rows + 1), from 0; the labels of each row ascend by class. No key or source is
-        null, no class or origin negative, no confidence NaN.
+        offsets: (sets + 1), from 0; the labels of each set ascend by class. sets: (rows) which one each row has;
+        without it there is one for each row, in their order. No key or source is null, no class or origin negative,
+        no confidence NaN.
         """
-        assert len(keys) == len(offsets) - 1 and not keys.null_count
+        starts, ends = (offsets[:-1], offsets[1:]) if sets is None else (offsets[:-1][sets], offsets[1:][sets])
+        assert len(keys) == len(starts) and not keys.null_count
         assert isinstance(sources, str) or (len(sources) == len(keys) and not sources.null_count)
         assert offsets[0] == 0 and offsets[-1] == len(classes) == len(confidences) == len(origins)
         if not len(keys):
             return
         chunks = [Chunk(path, kind, self._codec) for path, kind in columns.COLUMNS.items()]
-        pages = columns.list_pages(offsets)
+        pages = columns.list_pages(starts, ends)
         columns.add_keys(chunks[0], keys)
         columns.add_sources(chunks[1], sources, len(keys))
         columns.add_numbers(chunks[2], classes, pages)

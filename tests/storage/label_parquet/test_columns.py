@@ -17,5 +17,5 @@ def test_pages_are_as_long_as_they_may_be_and_end_between_rows(sizes: list[int],
 
 
 def test_an_empty_list_counts_as_a_value_of_its_page() -> None:
-    (page,) = list_pages(np.array([0, 0, 3, 3]))
-    assert (page.start, page.end, page.values) == (0, 3, 5)
+    (page,) = list_pages(np.array([7, 4, 9]), np.array([7, 7, 9]))
+    assert (page.places.tolist(), page.values) == ([4, 5, 6], 5)

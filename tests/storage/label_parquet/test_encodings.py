@@ -35,11 +35,10 @@ def test_the_example_of_the_specification() -> None:
 
 @given(st.lists(st.integers(0, 20), min_size=1, max_size=40), st.integers(0, 5))
 def test_levels_tell_where_rows_begin_and_which_are_empty(sizes: list[int], before: int) -> None:
-    offsets = before + np.cumsum([0, *sizes])
     positions = before + np.cumsum([0, *(max(1, size) for size in sizes)])
     levels = [(int(k > 0), 2 * (size > 0)) for size in sizes for k in range(max(1, size))]
     repetitions = unpack(encodings.repetitions(positions), 1)[: len(levels)]
-    definitions = encodings.definitions(positions, offsets)
+    definitions = encodings.definitions(positions, np.array(sizes))
     assert repetitions == [repetition for repetition, _ in levels]
     if all(sizes):
         assert definitions == encodings.repeated(2, sum(sizes), 2)
@@ -61,6 +60,13 @@ def test_numbers_are_indices_into_the_distinct_ones(numbers: list[int]) -> None:
     values, indices = encodings.distinct_numbers(array)
     assert values.tolist() == sorted(set(numbers))
     assert values[encodings.look_up(array, indices)].tolist() == numbers
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9))))
+def test_places_of_lists_that_may_be_empty_and_in_any_order(lists: list[tuple[int, int]]) -> None:
+    starts = np.array([start for start, _ in lists], np.int64)
+    found = encodings.places(starts, starts + [size for _, size in lists])
+    assert found.tolist() == [place for start, size in lists for place in range(start, start + size)]
 
 
 @given(st.lists(st.integers(0, 400), min_size=1), st.integers(0, 2**32 - 1))

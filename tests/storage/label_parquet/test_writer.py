@@ -155,6 +155,18 @@ def test_one_source_stands_for_all_rows_and_keys_may_be_a_slice(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("rows", CASES.values(), ids=CASES)
+def test_rows_may_share_their_labels(tmp_path: Path, small_pages: None, rows: list[Row]) -> None:
+    """Also lists that no row has."""
+    _, _, *labels = arrays(rows)
+    sets = np.random.default_rng(1).integers(0, len(rows), 3 * len(rows)).astype(np.int32)
+    written = [(f"k{number}", "a.txt", rows[number][2]) for number in sets]
+    place = str(tmp_path / "part.parquet")
+    with open_label_part(place) as writer:
+        writer.write_rows(arrays(written)[0], "a.txt", *labels, sets)
+    assert pq.read_table(place).equals(table(written))
+
+
+@pytest.mark.parametrize("rows", CASES.values(), ids=CASES)
 def test_batches_of_some_columns_cross_pages(tmp_path: Path, small_pages: None, rows: list[Row]) -> None:
     file = pq.ParquetFile(write(tmp_path / "part.parquet", rows, rows))
     for names in (["classes"], ["key", "origins"], ["confidences"]):
