@@ -27,8 +27,8 @@ if [[ ! -f $out/environment.tar.gz || "$(cat "$out/environment.key" 2> /dev/null
     trap 'rm -rf "$work"' EXIT
     "$(python -c 'import os, sys; print(os.path.realpath(sys.executable))')" -m venv "$work/environment"
     # The dependencies of the library, but not the library: that is what the zip is for.
-    python -c 'import importlib.metadata as m; print(*(r for r in m.requires("ml-images") if "extra ==" not in r), sep="\n")' \
-        > "$work/requirements.txt"
+    python -c 'import sys, tomllib; print(*tomllib.load(open(sys.argv[1], "rb"))["project"]["dependencies"], sep="\n")' \
+        "$root/pyproject.toml" > "$work/requirements.txt"
     "$work/environment/bin/python" -m pip -qq --disable-pip-version-check install --constraint "$root/constraints.txt" \
         --requirement "$work/requirements.txt" pandas
     venv-pack --quiet --force --prefix "$work/environment" --output "$out/environment.tar.gz"

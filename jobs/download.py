@@ -1,10 +1,13 @@
-"""Labels in, the table images out: one row for every distinct key, each a verified picture or a named outcome.
+"""Keys and URLs in, the table images out: one row for every distinct key, each a verified picture or a named outcome.
 
-Run the same command again to fetch what is new or deserves another try; nothing else is fetched twice.
+Run the same command again to fetch what is new or deserves another try; nothing else is fetched twice. Say in
+download.fetch.user_agent who you are and how to reach you.
 
 Examples:
   spark-submit jobs/download.py labels=out/annotate/labels output=out/download
   ml-images download labels=out/annotate/labels output=out/download download.base_url=https://mirror.example/
+  ml-images download "urls=[urls.parquet]" columns.key=id "columns.urls=[mirror, original]" output=out/download
+  ml-images download conf/open-images.yaml "urls=[train-images-with-rotation.csv]" output=out/download
 """
 
 from collections.abc import Sequence
@@ -12,41 +15,73 @@ from dataclasses import dataclass, field
 
 from ml_images import config, entry
 from ml_images.download.config import DownloadConfig
+from ml_images.download.entries import ListColumns
 from ml_images.options import option
+from ml_images.provenance import provenance
+from ml_images.report.contact_sheet import render_contact_sheet
 from ml_images.report.job import JobReport
 from ml_images.spark import session
-from ml_images.spark.download import ChunkConfig, count_outcomes, fetch_missing
+from ml_images.spark.contact_sheet import find_examples, worst_hosts
+from ml_images.spark.download import fetch_missing
+from ml_images.spark.image_parts import PartConfig
+from ml_images.spark.images_table import count_outcomes
+from ml_images.spark.url_lists import read_entries
 from ml_images.storage import tables
 from ml_images.storage.lock import locked
-from ml_images.storage.paths import for_spark, join, resolve
+from ml_images.storage.paths import join, resolve
 
 
 @dataclass(frozen=True)
 class Job:
-    labels: str = option(help="labels table that jobs/annotate.py wrote")
-    output: str = option(help="folder for the table images and report.json")
+    output: str = option(help="folder for the table images, contact_sheet.html and report.json")
+    labels: str = option("", "labels table of jobs/annotate.py, whose keys are wanted")
+    urls: list[str] = option(
+        [], "lists that say which URLs a key has: .parquet, .csv, .tsv, .txt; without labels, all keys"
+    )
+    columns: ListColumns = field(default_factory=ListColumns)
     max_loss: float = option(0.5, "share of keys without a picture before the exit code is 3")
+    placeholder_keys: int = option(
+        10, "a picture that so many different URLs give byte for byte is a placeholder; 0: there is no such rule"
+    )
     download: DownloadConfig = field(default_factory=DownloadConfig)
-    chunk: ChunkConfig = field(default_factory=ChunkConfig)
+    part: PartConfig = field(default_factory=PartConfig)
     spark: dict[str, str] = option({}, "Spark settings, e.g. spark.spark.executor.memory=4g")
 
     def __post_init__(self) -> None:
         entry.check_max_loss(self.max_loss)
+        if not self.labels and not self.urls:
+            raise ValueError("labels or urls must say what is wanted, none was given")
+        if self.placeholder_keys < 0 or self.placeholder_keys == 1:
+            raise ValueError(f"placeholder_keys must be 0 or at least 2, got {self.placeholder_keys}")
 
 
 def main(argv: Sequence[str]) -> int:
     job = config.load(Job, argv, program="download.py", doc=__doc__)
-    tables.require(job.labels, "labels")
+    if job.labels:
+        tables.require(job.labels, "labels")
     output = resolve(job.output)
     tables.claim(output, "download")
     images = join(output, "images")
     report = JobReport("download", output, config.to_dict(job))
     with locked(images), session.opened("download", job.spark) as spark:
-        keys = spark.read.parquet(for_spark(job.labels)).select("key")
-        report.counts["keys"] = fetch_missing(keys, images, job.download, job.chunk)
-        outcomes = count_outcomes(spark, images, keys)
+        entries = read_entries(spark, job.labels, job.urls, job.columns)
+        counts = fetch_missing(entries, images, job.download, job.columns, job.part, job.placeholder_keys)
+        outcomes = count_outcomes(spark, images, entries)
+        hosts = worst_hosts(spark, images)
+        examples = find_examples(spark, images)
+    report.counts["keys"] = counts
     report.counts["images by outcome"] = outcomes
+    if hosts:
+        report.counts["hosts that lost most"] = {
+            f"{host.host}, mostly {host.commonest_loss}": host.lost for host in hosts
+        }
+    source = provenance()
+    written = f"{source['written_at']}, commit {source['commit'] or 'unknown'}"
+    page = render_contact_sheet("What was fetched", outcomes, hosts, examples, written)
+    tables.write_text(join(output, "contact_sheet.html"), page)
     report.finish()
+    if not counts["fetched"]:
+        print("nothing was left to do: every key has a row that deserves no other try")
     lost = sum(outcomes.values()) - outcomes.get("ok", 0)
     return entry.TOO_MUCH_LOST if lost > job.max_loss * sum(outcomes.values()) else entry.DONE
 

@@ -2,7 +2,7 @@
 
 Lists of URLs come from strangers. Without this rule a list could make our machines ask the cloud's metadata service, a
 router or a database for "pictures". The rule is applied to resolved addresses, never to names, and the connection goes
-to the very address that was checked (connection.py), so that a name cannot change its mind in between.
+to the very address that was checked (exchange.py), so that a name cannot change its mind in between.
 """
 
 import ipaddress
@@ -20,7 +20,7 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # IPv4 seen from networks that ha
 class Refusal(Exception):
     """An attempt that ended before there was an answer; `outcome` is a name of ml_images.outcomes.
 
-    No subclass of OSError or of urllib3's errors on purpose: it has to pass through them as it is.
+    No subclass of OSError on purpose: it has to pass through handlers of those as it is.
     """
 
     def __init__(self, outcome: str, detail: str) -> None:
@@ -49,14 +49,19 @@ def checked_addresses(host: str, port: int, resolve: Resolve, allow_private: boo
     """
     try:
         found = resolve(host, port, socket.AF_UNSPEC, socket.SOCK_STREAM)
-    except socket.gaierror as error:
-        raise Refusal("dns_error", f"{host}: {error}") from error
     except UnicodeError as error:  # an empty or overlong label, met by the idna codec
         raise Refusal("bad_url", f"{host}: {error}") from error
+    except OSError as error:
+        raise Refusal("dns_error", f"{host}: {error}") from error
     addresses = [(family, where) for family, _, _, _, where in found if family in (socket.AF_INET, socket.AF_INET6)]
     if not addresses:
         raise Refusal("dns_error", f"{host}: no address")
     for _, where in addresses:
-        if not allow_private and not is_public(ipaddress.ip_address(where[0])):
-            raise Refusal("address_refused", f"{host} is {where[0]}")
+        check_address(host, where[0], allow_private)
     return addresses
+
+
+def check_address(host: str, address: str, allow_private: bool) -> None:
+    """Raises Refusal, address_refused, where `host` must not be talked to at this address."""
+    if not allow_private and not is_public(ipaddress.ip_address(address)):
+        raise Refusal("address_refused", f"{host} is {address}, which is not public")

@@ -12,17 +12,18 @@ AGAIN = frozenset(("rate_limited", "server_error", "timeout", "connect_error", "
 
 
 def next_wait(
-    outcome: str, attempt: int, retry_after_s: float | None, left_s: float, cfg: FetchConfig, rng: Random
+    outcome: str, attempt: int, retry_after_s: float | None, left_s: float, cfg: FetchConfig, key: str
 ) -> float | None:
     """Seconds to wait before the next attempt, or None to leave it at this outcome.
 
-    `attempt` counts those made so far, from 1; `left_s` is the time until the URL's deadline. The wait doubles with
-    each attempt and is spread by half to either side, so that many clients do not return together. A Retry-After is
-    obeyed in full: a host that asks for more than is left gets no further request in this run.
+    `attempt` counts those made so far, from 1; `left_s` is the time until the URL's deadline. The wait is drawn from
+    0 to backoff_s, twice that after the next attempt, and so on ("full jitter": clients that failed together do not
+    come back together), the same for the same key and attempt. A Retry-After is obeyed in full: a host that asks for
+    more than is left gets no further request in this run.
     """
     if outcome not in AGAIN or attempt >= cfg.attempts:
         return None
-    wait = cfg.backoff_s * 2 ** (attempt - 1) * rng.uniform(0.5, 1.5)
+    wait = Random(f"{key} {attempt}").uniform(0.0, cfg.backoff_s * 2 ** (attempt - 1))
     wait = max(wait, retry_after_s or 0.0)
     return wait if wait < left_s else None
 

@@ -1,15 +1,62 @@
-"""From a key to the URL that it stands for."""
+"""From a key to the URL that it stands for, and what of a URL is asked of whom.
 
+A URL is taken apart once and put together again from the parts that were checked, so that the library that fetches it
+cannot read it differently: names in their ASCII form, numbers that mean an IPv4 address written as that address
+(http://2130706433/, http://0x7f.1/ and http://127.1/ are all 127.0.0.1), no user and password (bad_url: the lists are
+public, so such a URL is a mistake or a trap), no fragment.
+"""
+
+import functools
+import ipaddress
+import re
+import socket
+from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
+
+_DEFAULT_PORT = {"http": 80, "https": 443}
+_NAME = re.compile(r"[a-z0-9._-]{1,253}\Z")
+_BRACKETED = re.compile(r"\[[^\]]*\](?::[0-9]*)?\Z")
+_NUMBER = re.compile(r"(?:[0-9]+|0x[0-9a-f]*)\Z")
+_KEPT = "!#$%&'()*+,/:;=?@[]~"  # what a path or query may hold, RFC 3986, 2; anything else is sent percent-encoded
+
+
+@dataclass(frozen=True)
+class WebUrl:
+    """An http or https URL in the form in which it is sent."""
+
+    text: str  # ASCII, without fragment
+    host: str  # a lower-case ASCII name, or an address in its usual spelling
+    port: int
+    is_address: bool
+
+
+@functools.lru_cache(maxsize=4096)  # every URL is taken apart by the crawl and again by the transport
+def parse_web_url(url: str) -> WebUrl:
+    """Raises ValueError (UnicodeError too) for what is no http or https URL with a host that can exist."""
+    parts = urlsplit(url.strip())
+    port = parts.port if parts.port is not None else _DEFAULT_PORT.get(parts.scheme, 0)
+    if parts.scheme not in _DEFAULT_PORT or not parts.hostname or not port:
+        raise ValueError("no http or https URL with a host and a possible port")
+    if "@" in parts.netloc:
+        raise ValueError("a user name or password in the URL")
+    bracketed = _BRACKETED.match(parts.netloc) is not None
+    host, is_address = (str(ipaddress.IPv6Address(parts.hostname)), True) if bracketed else _name(parts.hostname)
+    if "%" in host:  # IPv6 with a zone: means something on this machine only
+        raise ValueError("an address with a zone")
+    place = f"[{host}]" if bracketed else host
+    if port != _DEFAULT_PORT[parts.scheme]:
+        place += f":{port}"
+    query = f"?{quote(parts.query, safe=_KEPT)}" if parts.query else ""
+    return WebUrl(f"{parts.scheme}://{place}{quote(parts.path or '/', safe=_KEPT)}{query}", host, port, is_address)
 
 
 def is_web_url(url: str) -> bool:
     """Is it an http or https URL with a host and a possible port?"""
     try:
-        parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:  # brackets without an address, a port that is no number
+        parse_web_url(url)
+    except ValueError:
         return False
+    return True
 
 
 def url_of(key: str, base_url: str) -> str | None:
@@ -21,3 +68,17 @@ def url_of(key: str, base_url: str) -> str | None:
     if "://" in key:
         return key
     return f"{base_url.rstrip('/')}/{quote(key.lstrip('/'))}" if base_url else None
+
+
+def _name(text: str) -> tuple[str, bool]:
+    """The host as it is asked for, and whether it is an IPv4 address. A last label that is a number makes it one, or
+    nothing at all (WHATWG URL, 3.5): no top-level domain is numeric."""
+    name = text.encode("idna").decode("ascii").lower().removesuffix(".")
+    if not _NAME.match(name):
+        raise ValueError(f"no host name: {text}")
+    if not _NUMBER.match(name.rpartition(".")[2]):
+        return name, False
+    try:
+        return socket.inet_ntoa(socket.inet_aton(name)), True
+    except OSError as error:
+        raise ValueError(f"no IPv4 address: {text}") from error

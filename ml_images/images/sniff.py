@@ -14,6 +14,11 @@ _STARTS = (
 # Sizes of the headers that follow a BMP's "BM": two letters alone would take plain text for a picture.
 _BMP_HEADERS = frozenset((12, 16, 40, 52, 56, 64, 108, 124))
 
+# An ISO media file lists its brands in the first box: major, version, then compatible ones. AVIF and HEIF share the
+# container brands (mif1, msf1), so the first file needs avif or avis beside them, and HEIF takes what is left.
+_AVIF_BRANDS = frozenset((b"avif", b"avis"))
+_HEIF_BRANDS = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"))
+
 
 def sniff(data: bytes) -> str | None:
     """Pillow's name of the format, or None where the bytes are no format that we read."""
@@ -24,14 +29,14 @@ def sniff(data: bytes) -> str | None:
         return "WEBP"
     if data[:2] == b"BM" and int.from_bytes(data[14:18], "little") in _BMP_HEADERS:
         return "BMP"
-    if data[4:8] == b"ftyp" and _is_avif(data):
-        return "AVIF"
+    if data[4:8] == b"ftyp":
+        return _of_container(data)
     return None
 
 
-def _is_avif(data: bytes) -> bool:
-    # An ISO media file lists its brands in the first box: major, version, then compatible ones. HEIC shares the
-    # container (mif1), so a container brand needs avif or avis beside it.
+def _of_container(data: bytes) -> str | None:
     box = data[: min(int.from_bytes(data[:4], "big"), 256)]
     brands = {box[8:12], *(box[i : i + 4] for i in range(16, len(box), 4))}
-    return bool(brands & {b"avif", b"avis"})
+    if brands & _AVIF_BRANDS:
+        return "AVIF"
+    return "HEIF" if brands & _HEIF_BRANDS else None

@@ -8,6 +8,7 @@ from typing import Any
 
 from ml_images.errors import InputError
 from ml_images.sample.encodings import broken, make, unavailable_photo
+from ml_images.sample.faults import url_path
 from ml_images.sample.hierarchy import CLASSES, closed_max, vocabulary_text, vocabulary_text_3_columns
 from ml_images.sample.lists import Line, build, to_bytes
 from ml_images.sample.plan import BROKEN, Item, plan
@@ -16,13 +17,15 @@ from ml_images.sample.server import UNAVAILABLE
 IMAGES = 480
 SEED = 1
 
+ROBOTS = f"# The sample world's own.\nUser-agent: *\nDisallow: /{url_path('disallowed', '')}\n".encode()
+
 _TITLE = "The ml-images sample world"
 _README = """{title}: seed {seed}, {images} good pictures, {classes} classes. Made by code; nothing in here is a photo.
 
 vocabulary.txt            classes and their parents, 4 columns; several parents are written 12,40
 vocabulary_3_columns.txt  the same classes in the older format
 lists/                    annotation lists, one for each dialect of the published files, each with a few malformed lines
-pictures/                 the files behind the keys of the lists, some in odd formats, four of them broken
+pictures/                 the files behind the keys of the lists, some in odd formats, four of them broken; robots.txt
 expected.json             for each list the lines that must be rejected; for each key the outcome of its download
                           and its labels after closed_max
 
@@ -49,6 +52,7 @@ def write(out_dir: Path, seed: int, base_url: str, images: int) -> dict[str, Any
         _save(out_dir / "lists" / name, to_bytes(lines))
     sizes = {item.key: _save_picture(out_dir / "pictures" / item.path, item, seed) for item in items}
     _save(out_dir / "pictures" / UNAVAILABLE, unavailable_photo())
+    _save(out_dir / "pictures" / "robots.txt", ROBOTS)
     expected = {
         "seed": seed,
         "base_url": base_url,

@@ -1,154 +1,158 @@
 """Keys in, the `images` table out: one row for every distinct key, and no URL fetched twice by any plan or rerun.
 
-The table is its own ledger. A run fetches the keys that have no final row yet, in chunks; a worker fetches a chunk and
-writes it as one part, `part-<run>-<chunk>.parquet`, into the staging folder. Staged parts survive a crash and count as
-fetched. Publishing drops rows that a later run has superseded, then makes the staged parts visible.
+A run fetches the keys that have no final row yet. Entries with the same first URL go to the same task, one after the
+other; else tasks are fair samples of the URLs. A worker streams its entries through the crawl and stages parts as rows
+get finished (spark/image_parts.py), so a crash costs what was under way; spark/images_table.py publishes.
 """
 
-from collections import deque
+import functools
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from functools import partial
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from ml_images import outcomes, schemas
 from ml_images.download.config import DownloadConfig
-from ml_images.download.rows import fetch_batches
-from ml_images.errors import StorageError
-from ml_images.options import option
-from ml_images.spark import work
+from ml_images.download.crawl import Fetched, crawl
+from ml_images.download.curl import CurlTransport
+from ml_images.download.entries import ENTRY, BadEntry, ListColumns, to_wanted
+from ml_images.download.governed import GovernedGate
+from ml_images.download.governor import Governor
+from ml_images.download.progress import Progress
+from ml_images.download.robots import Robots
+from ml_images.download.wanted import Wanted
+from ml_images.images.shrinker import shared_shrinker
+from ml_images.spark import images_table, work
+from ml_images.spark.crawl_progress import CrawlProgress
+from ml_images.spark.image_parts import ImageParts, PartConfig
 from ml_images.storage import tables
-from ml_images.storage.paths import for_spark, join, open_location
 
-_CHUNK = pa.schema([pa.field("chunk", pa.int64()), pa.field("rows", pa.int64())])
-_REWRITTEN = pa.schema([pa.field("part", pa.string()), pa.field("dropped", pa.int64())])
-_LEDGER = "key string, outcome string, part string, run int"
+TASK_ROWS = 20_000  # a minute of work; the slowest URLs of a task may take another one (deadline_s)
+_DONE = pa.schema([pa.field("rows", pa.int64())])
 
 
 @dataclass(frozen=True)
-class ChunkConfig:
-    rows: int = option(1000, "keys that a worker fetches and writes as one part; what a crash can cost at most")
+class Plan:
+    """What every worker of a run is told."""
 
-    def __post_init__(self) -> None:
-        if self.rows < 1:
-            raise ValueError(f"chunk.rows must be at least 1, got {self.rows}")
+    location: str
+    run: int
+    cfg: DownloadConfig
+    columns: ListColumns
+    part: PartConfig
+    governor: tuple[str, int]
+    secret: str
 
 
-def fetch_missing(keys: DataFrame, location: str, cfg: DownloadConfig, chunk: ChunkConfig) -> dict[str, int]:
-    """Bring the images table at `location` up to date with `keys` (one column, any duplicates).
+def fetch_missing(
+    entries: DataFrame,
+    location: str,
+    cfg: DownloadConfig,
+    columns: ListColumns,
+    part: PartConfig,
+    placeholder_keys: int,
+) -> dict[str, int]:
+    """Bring the images table at `location` up to date with `entries` (columns of ENTRY, one row a key).
 
-    Returns the numbers of distinct keys, of keys that needed no fetch, and of keys fetched now.
+    Returns the numbers of keys, of keys that needed no fetch, of keys fetched now, and of placeholders found.
     """
-    spark = keys.sparkSession
+    spark = entries.sparkSession
     tables.claim(location, "images")
-    ledger = _ledger(spark, location)
-    final = ledger.where(~F.col("outcome").isin(list(outcomes.RETRYABLE))).select("key").distinct()
-    wanted = keys.select("key").distinct()
-    pending = wanted.join(final, on="key", how="left_anti")
-    num_wanted, num_pending = wanted.count(), pending.count()
-    if num_pending:
-        (newest,) = ledger.agg(F.max("run").alias("run")).collect()
-        run = 1 + (newest["run"] or 0)  # null: nothing was fetched yet
-        _fetch(pending, num_pending, location, run, cfg, chunk)
-    if num_pending or not tables.is_done(location) or tables.staged_parts(location):
-        lost = wanted.join(_ledger(spark, location).select("key"), on="key", how="left_anti").count()
-        if lost:
-            told = "it must be a place that all machines share"
-            raise StorageError(f"workers fetched {lost} keys whose rows are not in '{location}': {told}")
-        _publish(spark, location)
-    return {"keys": num_wanted, "already_there": num_wanted - num_pending, "fetched": num_pending}
+    rows = images_table.ledger(spark, location)
+    missing = images_table.pending(entries, rows)
+    if not cfg.base_url:
+        missing = _without_hopeless(missing, rows)
+    num_wanted, num_missing = entries.count(), missing.count()
+    placeholders = 0
+    if num_missing:
+        run = images_table.next_run(rows)
+        with Governor(cfg.politeness, _bind_address(spark)) as governor:
+            address = (_driver_host(spark), governor.address[1])
+            plan = Plan(location, run, cfg, columns, part, address, governor.secret)
+            with CrawlProgress(governor.progress, num_missing):
+                work.run(_share_out(spark, missing, num_missing), partial(_fetch, plan=plan), _DONE, "download")
+    if num_missing or not tables.is_done(location) or tables.staged_parts(location):
+        placeholders = images_table.publish(spark, location, entries, placeholder_keys)
+    return {
+        "keys": num_wanted,
+        "already_there": num_wanted - num_missing,
+        "fetched": num_missing,
+        "found to be placeholders": placeholders,
+    }
 
 
-def count_outcomes(spark: SparkSession, location: str, keys: DataFrame | None = None) -> dict[str, int]:
-    """Rows per outcome of a finished images table, most frequent first; with `keys`, of those keys only."""
-    images = spark.read.parquet(for_spark(location)).select("key", "outcome")
-    if keys is not None:
-        images = images.join(keys.select("key").distinct(), on="key", how="left_semi")
-    rows = images.groupBy("outcome").count().collect()
-    return {row["outcome"]: row["count"] for row in sorted(rows, key=lambda row: (-row["count"], row["outcome"]))}
+def _without_hopeless(missing: DataFrame, rows: DataFrame) -> DataFrame:
+    """Without the keys that are no URL, are in no list, and have a row already, from an archive perhaps."""
+    hopeless = F.col("urls").isNull() & ~F.col("key").contains("://")
+    known = missing.where(hopeless).select("key").join(rows.select("key"), on="key", how="left_semi")
+    return missing.join(known, on="key", how="left_anti")
 
 
-def _ledger(spark: SparkSession, location: str) -> DataFrame:
-    """(key, outcome, part, run) of every row fetched so far, visible or staged; the listing is taken now, once."""
-    names = tables.parts(location) + [join(tables.STAGING, name) for name in tables.staged_parts(location)]
-    if not names:
-        return spark.createDataFrame([], _LEDGER)
-    # Paths below folders that begin with an underscore are read when named one by one.
-    rows = spark.read.parquet(*(for_spark(join(location, name)) for name in names))
-    file_name = F.element_at(F.split(F.col("_metadata.file_path"), "/"), -1)
-    return rows.select(
-        "key",
-        "outcome",
-        file_name.alias("part"),
-        F.regexp_extract(file_name, r"part-(\d+)-", 1).cast("int").alias("run"),
-    )
+def _bind_address(spark: SparkSession) -> str:
+    """Where the driver listens to its executors: loopback in a local session."""
+    return spark.sparkContext.getConf().get("spark.driver.bindAddress") or _driver_host(spark)
 
 
-def _fetch(
-    pending: DataFrame, num_pending: int, location: str, run: int, cfg: DownloadConfig, chunk: ChunkConfig
-) -> None:
-    parallelism = pending.sparkSession.sparkContext.defaultParallelism
-    # At least four chunks a core, so that a small job is parallel too and its progress line moves.
-    num_chunks = max(-(-num_pending // chunk.rows), min(num_pending, 4 * parallelism))
-    chunks = (
-        pending.withColumn("chunk", F.expr(f"pmod(xxhash64(key), {num_chunks}L)"))  # a fair sample of the keys each
-        .repartitionByRange(num_chunks, "chunk")
-        .sortWithinPartitions("chunk", "key")
-    )
-    work.run(chunks, partial(_fetch_chunks, location=location, run=run, cfg=cfg), _CHUNK, "download")
+def _driver_host(spark: SparkSession) -> str:
+    """The driver's address as executors know it."""
+    return str(spark.sparkContext.getConf().get("spark.driver.host"))
 
 
-def _fetch_chunks(
-    batches: Iterable[pa.RecordBatch], *, location: str, run: int, cfg: DownloadConfig
-) -> Iterable[pa.RecordBatch]:
-    under_way: deque[tuple[int, str]] = deque()
-
-    def missing() -> Iterator[list[str]]:
-        for chunk, rows in work.grouped(batches, "chunk"):
-            part = join(location, tables.STAGING, f"part-{run:04d}-{chunk:06d}.parquet")
-            if not _exists(part):  # a task that runs again fetches only what its first attempt had not finished
-                under_way.append((chunk, part))
-                yield rows.column("key").to_pylist()
-
-    for images in fetch_batches(missing(), cfg):
-        chunk, part = under_way.popleft()
-        tables.write_part(part, pa.Table.from_batches([images]))
-        yield pa.RecordBatch.from_pylist([{"chunk": chunk, "rows": images.num_rows}], schema=_CHUNK)
+def _share_out(spark: SparkSession, missing: DataFrame, num_missing: int) -> DataFrame:
+    """Two tasks a core at least, so that a small job is parallel; a task's entries by hash of their first URL."""
+    num_tasks = max(-(-num_missing // TASK_ROWS), min(num_missing, 2 * spark.sparkContext.defaultParallelism))
+    first_url = F.coalesce(F.element_at("urls", 1), F.col("key"))
+    hashed = missing.withColumn("place", F.xxhash64(first_url))
+    return hashed.repartition(num_tasks, "place").sortWithinPartitions("place", "key").select(*ENTRY.names)
 
 
-def _publish(spark: SparkSession, location: str) -> None:
-    """Drop superseded rows, make staged parts visible, mark the table done. Safe to repeat after a crash anywhere."""
-    ledger = _ledger(spark, location)
-    place = F.struct("run", "part")  # by part, too: whatever put a key twice into one run, here it ends
-    latest = ledger.groupBy("key").agg(F.max(place).alias("latest"))
-    superseded = ledger.join(latest, on="key", how="inner").where(place < F.col("latest"))
-    stale = superseded.groupBy("part").agg(F.collect_list("key").alias("keys"))
-    tables.begin_publishing(location)
-    work.run(stale, partial(_drop_rows, location=location), _REWRITTEN, "drop superseded rows")
-    tables.move_staged(location)
-    if not tables.parts(location):
-        tables.write_part(join(location, "part-0000-000000.parquet"), schemas.IMAGES.empty_table())
-    tables.mark_done(location)
+def _fetch(batches: Iterable[pa.RecordBatch], *, plan: Plan) -> Iterable[pa.RecordBatch]:
+    parts = ImageParts(plan.location, plan.run, plan.part)
+    finished = parts.finished()
+
+    def wanted() -> Iterator[Wanted]:
+        for entry in (entry for batch in batches for entry in batch.to_pylist()):
+            if entry["key"] in finished:
+                continue
+            try:
+                yield to_wanted(**entry, columns=plan.columns, base_url=plan.cfg.base_url)
+            except BadEntry as error:
+                parts.add(_refused(entry["key"], error))
+
+    progress = Progress()
+    with (
+        GovernedGate(plan.governor, plan.secret, progress) as gate,
+        closing(_transport(plan.cfg)) as transport,
+    ):
+        for fetched in crawl(
+            wanted(),
+            transport=transport,
+            gate=gate,
+            shrinker=shared_shrinker(plan.cfg.image),
+            cfg=plan.cfg,
+            progress=progress,
+            robots=_robots(plan.secret, plan.cfg.fetch.user_agent),
+        ):
+            parts.add(fetched)
+        parts.write()
+    yield pa.RecordBatch.from_pylist([{"rows": parts.rows}], schema=_DONE)
 
 
-def _drop_rows(batches: Iterable[pa.RecordBatch], *, location: str) -> Iterable[pa.RecordBatch]:
-    """Rewrite each part without the keys that a later run has fetched again."""
-    for batch in batches:
-        for name, keys in zip(batch.column("part").to_pylist(), batch.column("keys"), strict=True):
-            staged = join(location, tables.STAGING, name)
-            part = staged if _exists(staged) else join(location, name)
-            filesystem, path = open_location(part)
-            rows = pq.read_table(path, filesystem=filesystem)
-            kept = rows.filter(pc.invert(pc.is_in(rows["key"], value_set=keys.values)))
-            tables.write_part(part, kept)
-            yield pa.RecordBatch.from_pylist([{"part": name, "dropped": len(rows) - len(kept)}], schema=_REWRITTEN)
+def _transport(cfg: DownloadConfig) -> CurlTransport:
+    return CurlTransport(cfg.fetch, ca_file=cfg.fetch.ca_file or None, connections=cfg.in_flight)
 
 
-def _exists(location: str) -> bool:
-    filesystem, path = open_location(location)
-    return bool(filesystem.get_file_info(path).is_file)
+@functools.lru_cache(maxsize=1)
+def _robots(run: str, user_agent: str) -> Robots:
+    """What robots.txt files said, for all tasks of a run in this process."""
+    return Robots(user_agent)
+
+
+def _refused(key: str, error: BadEntry) -> Fetched:
+    known = dict.fromkeys(("url", "final_url", "status", "content_type", "sha256", "original_bytes", "picture"))
+    now = datetime.now(timezone.utc)
+    return Fetched(key=key, outcome="bad_entry", detail=str(error), attempts=0, elapsed_ms=0, fetched_at=now, **known)

@@ -93,7 +93,8 @@ def test_a_download_survives_the_loss_of_an_executor(
             ROOT / "jobs" / "download.py",
             ROOT / "conf/smoke/download.yaml",
         ]
-        options = ["download.fetch.attempts=1", "download.fetch.read_timeout_s=8", "download.fetch.deadline_s=8"]
+        options = ["part.rows=5", "download.in_flight=4", "download.politeness.requests_per_s=30"]
+        options += ["download.fetch.attempts=1", "download.fetch.read_timeout_s=8", "download.fetch.deadline_s=8"]
         started = time.monotonic()
         answer = subprocess.run(
             [
@@ -118,6 +119,7 @@ def test_a_download_survives_the_loss_of_an_executor(
     table = pq.read_table(tmp_path / "out" / "images", columns=["key", "outcome"]).to_pylist()
     assert Counter(row["key"] for row in table) == Counter(keys)
     assert Counter(row["outcome"] for row in table) == {"ok": NUM_IMAGES, "timeout": 1, "not_found": 1}
-    # At most the chunk that the dead executor had under way is fetched twice.
-    again = [path for path, count in requests.items() if count > 1]
-    assert len(again) <= 2 * (len(keys) // 8)
+    # At most what the dead executor had under way or not written yet is fetched twice: 4 requests, what the decoder had
+    # (no more than came in a quarter of a second), a part of 5 rows.
+    again = [path for path, count in requests.items() if count > 1 and path != "/robots.txt"]
+    assert len(again) <= 4 + 8 + 5

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from ml_images import __version__
-from ml_images.download.config import DownloadConfig, FetchConfig
+from ml_images.download.config import DownloadConfig, FetchConfig, PolitenessConfig
 
 
 @pytest.mark.parametrize(
@@ -25,9 +25,28 @@ def test_impossible_values_are_named(values: dict[str, Any], message: str) -> No
         FetchConfig(**values)
 
 
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"requests_per_s": -1.0}, "requests_per_s must not be negative, got -1.0"),
+        ({"requests_per_s": float("nan")}, "requests_per_s must not be negative, got nan"),
+        ({"connections": -1}, "connections must not be negative, got -1"),
+        ({"breaker_failures": -1}, "breaker_failures must not be negative, got -1"),
+        ({"breaker_pause_s": 0}, "breaker_pause_s must be positive, got 0"),
+        ({"requests_per_s_of": {"a.example": -1}}, "requests_per_s_of a.example must not be negative, got -1"),
+        ({"requests_per_s_of": {"http://a.example": 1}}, "takes host names in lower case, got 'http://a.example'"),
+    ],
+)
+def test_impossible_politeness_is_named(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        PolitenessConfig(**values)
+
+
 def test_impossible_download_values_are_named() -> None:
-    with pytest.raises(ValueError, match="threads must be at least 1, got 0"):
-        DownloadConfig(threads=0)
+    with pytest.raises(ValueError, match="in_flight must be at least 1, got 0"):
+        DownloadConfig(in_flight=0)
+    with pytest.raises(ValueError, match="buffer_bytes must be at least 1, got 0"):
+        DownloadConfig(buffer_bytes=0)
     with pytest.raises(ValueError, match="base_url must start with http:// or https://, got 'photos/'"):
         DownloadConfig(base_url="photos/")
 

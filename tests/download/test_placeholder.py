@@ -32,3 +32,8 @@ def test_known_by_length_and_digest(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_flickrs_picture_is_in_the_list_and_others_of_its_length_are_not() -> None:
     assert placeholder._KNOWN == {2051: "880a7a58e05d3e83797f27573bb6d35c"}
     assert not is_placeholder(bytes(2051))
+
+
+def test_lengths_that_need_a_closer_look() -> None:
+    assert placeholder.may_be_placeholder(2051)
+    assert not placeholder.may_be_placeholder(2050)

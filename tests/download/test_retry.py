@@ -1,5 +1,4 @@
 from datetime import datetime, timedelta, timezone
-from random import Random
 
 import pytest
 from hypothesis import given
@@ -11,11 +10,12 @@ from ml_images.outcomes import BY_NAME, RETRYABLE
 
 CFG = FetchConfig(attempts=3, backoff_s=0.5)
 NOW = datetime(2026, 5, 4, 3, 2, 1, tzinfo=timezone.utc)
+URL = "http://a.example/x"
 
 
 @pytest.mark.parametrize("outcome", sorted(BY_NAME))
 def test_only_what_may_change_at_once_is_tried_again(outcome: str) -> None:
-    again = next_wait(outcome, 1, None, 60.0, CFG, Random(0)) is not None
+    again = next_wait(outcome, 1, None, 60.0, CFG, URL) is not None
     assert again == (outcome in {"rate_limited", "server_error", "timeout", "connect_error", "truncated"})
 
 
@@ -23,35 +23,37 @@ def test_what_is_tried_again_within_a_run_is_also_retried_by_the_next() -> None:
     assert AGAIN < RETRYABLE
 
 
-@given(st.integers(1, 2), st.integers())
-def test_waits_double_and_spread_by_half(attempt: int, seed: int) -> None:
-    wait = next_wait("timeout", attempt, None, 60.0, CFG, Random(seed))
-    middle = 0.5 * 2 ** (attempt - 1)
-    assert wait is not None and middle / 2 <= wait <= middle * 1.5
+@pytest.mark.parametrize("attempt", [1, 2])
+def test_waits_spread_over_all_of_a_window_that_doubles(attempt: int) -> None:
+    most = 0.5 * 2 ** (attempt - 1)
+    waits = [next_wait("timeout", attempt, None, 60.0, CFG, f"{URL}{number}") or 0.0 for number in range(400)]
+    assert all(0 <= wait <= most for wait in waits)
+    assert min(waits) < most / 20 and max(waits) > most * 0.95
+    assert abs(sum(waits) / len(waits) - most / 2) < most / 10
 
 
 def test_attempts_end() -> None:
-    assert next_wait("timeout", 2, None, 60.0, CFG, Random(0)) is not None
-    assert next_wait("timeout", 3, None, 60.0, CFG, Random(0)) is None
+    assert next_wait("timeout", 2, None, 60.0, CFG, URL) is not None
+    assert next_wait("timeout", 3, None, 60.0, CFG, URL) is None
 
 
 def test_no_wait_reaches_the_deadline() -> None:
-    wait = next_wait("timeout", 1, None, 60.0, CFG, Random(0))
+    wait = next_wait("timeout", 1, None, 60.0, CFG, URL)
     assert wait is not None
-    assert next_wait("timeout", 1, None, wait, CFG, Random(0)) is None
-    assert next_wait("timeout", 1, None, -1.0, CFG, Random(0)) is None
+    assert next_wait("timeout", 1, None, wait, CFG, URL) is None
+    assert next_wait("timeout", 1, None, -1.0, CFG, URL) is None
 
 
-def test_retry_after_is_obeyed_in_full_or_the_host_is_left_alone() -> None:
-    assert next_wait("rate_limited", 1, 7.0, 60.0, CFG, Random(0)) == 7.0
-    assert next_wait("rate_limited", 1, 61.0, 60.0, CFG, Random(0)) is None
-    short = next_wait("rate_limited", 1, 0.0, 60.0, CFG, Random(0))
-    assert short is not None and short >= 0.25  # a host that says "now" still gets our pause
+def test_retry_after_is_obeyed_in_full_or_the_url_is_left() -> None:
+    assert next_wait("rate_limited", 1, 7.0, 60.0, CFG, URL) == 7.0
+    assert next_wait("rate_limited", 1, 61.0, 60.0, CFG, URL) is None
+    assert next_wait("rate_limited", 1, 0.0, 60.0, CFG, URL) == next_wait("rate_limited", 1, None, 60.0, CFG, URL)
 
 
-def test_the_same_key_waits_the_same() -> None:
-    waits = [next_wait("timeout", 1, None, 60.0, CFG, Random("http://a.example/x")) for _ in range(2)]
-    assert waits[0] == waits[1]
+def test_the_same_key_and_attempt_wait_the_same_and_others_differ() -> None:
+    waits = [next_wait("timeout", attempt, None, 60.0, CFG, key) for attempt in (1, 2) for key in (URL, URL, "other")]
+    assert waits[0] == waits[1] and waits[3] == waits[4]
+    assert len(set(waits)) == 4
 
 
 @pytest.mark.parametrize(

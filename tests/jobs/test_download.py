@@ -1,3 +1,4 @@
+import base64
 import hashlib
 import io
 import json
@@ -61,6 +62,7 @@ def test_the_digest_is_of_the_bytes_as_received(chain: Any) -> None:
         assert row["sha256"] == hashlib.sha256(content).digest()
         assert row["original_bytes"] == len(content)
         assert row["data"] == shrink(content, ImageConfig()).data
+        assert row["detail"] is None
 
 
 def test_columns_are_the_contract(chain: Any) -> None:
@@ -90,6 +92,7 @@ def test_a_rerun_fetches_only_what_deserves_it(chain: Any, spark: object, tmp_pa
         "keys": len(before),
         "already_there": len(before) - len(again),
         "fetched": len(again),
+        "found to be placeholders": 0,
     }
 
 
@@ -109,7 +112,8 @@ def pictures(tmp_path: Path, spark: object) -> Any:
 
 
 def fetched(server: Server) -> Counter[str]:
-    return Counter(server.requests())
+    """How often each picture was asked for."""
+    return Counter({path: count for path, count in server.requests().items() if path != "/robots.txt"})
 
 
 def test_what_an_interrupted_run_fetched_is_kept_and_not_fetched_again(pictures: Any, tmp_path: Path) -> None:
@@ -140,7 +144,7 @@ def test_ctrl_c_and_kill_lose_nothing_that_was_written(
     keys = [*keys, "-/fault/silent/im_0.png"]  # holds its chunk for 3 s
     rows = [{"key": key, "source": "x", "classes": [0], "confidences": [1.0], "origins": [0]} for key in keys]
     tables.write_table(str(tmp_path / "labels"), "labels", pa.Table.from_pylist(rows, schema=schemas.LABELS))
-    argv = [*argv, "download.fetch.read_timeout_s=3"]
+    argv = [*argv, "download.fetch.read_timeout_s=3", "part.rows=1", "download.politeness.requests_per_s=20"]
     command = ["spark-submit", "--master", "local[1]", str(ROOT / "jobs" / "download.py"), *argv]
     process = subprocess.Popen(
         command, env=commands, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
@@ -243,5 +247,89 @@ def test_only_the_keys_of_these_labels_count_as_lost(pictures: Any, tmp_path: Pa
 def test_labels_that_are_no_table_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
         download.main([f"labels={tmp_path}/labels", f"output={tmp_path}/out"])
-    with pytest.raises(InputError, match=r"chunk\.rows must be at least 1"):
-        download.main([f"labels={tmp_path}", f"output={tmp_path}/out", "chunk.rows=0"])
+    for given, told in (
+        ("part.rows=0", r"part\.rows must be at least 1"),
+        ("placeholder_keys=1", "placeholder_keys must be 0 or at least 2"),
+        ("columns.urls=[]", r"urls must name at least one column"),
+    ):
+        with pytest.raises(InputError, match=told):
+            download.main([f"labels={tmp_path}", f"output={tmp_path}/out", given])
+    with pytest.raises(InputError, match="labels or urls must say what is wanted"):
+        download.main([f"output={tmp_path}/out"])
+
+
+def test_a_picture_that_comes_from_many_urls_is_a_placeholder(pictures: Any, tmp_path: Path) -> None:
+    _, argv, keys = pictures
+    same = [f"-/copy/{number}/im_7.png" for number in range(5)]
+    rows = [
+        {"key": key, "source": "x", "classes": [0], "confidences": [1.0], "origins": [0]} for key in keys[:6] + same
+    ]
+    tables.write_table(str(tmp_path / "labels"), "labels", pa.Table.from_pylist(rows, schema=schemas.LABELS))
+    assert download.main([*argv, "placeholder_keys=6"]) == 0
+    assert {row["outcome"] for row in images_of(tmp_path / "out")} == {"ok"}
+    (tmp_path / "out" / "images" / "_SUCCESS").unlink()  # so that the table is published again
+    assert download.main([*argv, "placeholder_keys=5"]) == 0
+    found = {row["key"]: row for row in images_of(tmp_path / "out")}
+    assert {key: row["outcome"] for key, row in found.items()} == dict.fromkeys(keys[:6], "ok") | dict.fromkeys(
+        same, "placeholder"
+    )
+    assert {found[key]["data"] for key in same} == {None}
+    assert len({found[key]["sha256"] for key in same}) == 1
+
+
+def test_lists_of_urls_with_fall_backs_sizes_and_digests(pictures: Any, tmp_path: Path) -> None:
+    server, argv, _ = pictures
+    folder = tmp_path / "pictures"
+    good = {key: (folder / key).read_bytes() for key in ("im_1.png", "im_2.png", "im_3.png")}
+    md5 = {key: base64.b64encode(hashlib.md5(content).digest()).decode() for key, content in good.items()}
+    lines = [
+        "id,original,thumbnail,size,md5,rotation",
+        f"plain,{server.url}im_1.png,,{len(good['im_1.png'])},{md5['im_1.png']},",
+        f"turned,{server.url}im_2.png,,,,90.0",
+        f"gone,{server.url}-/fault/missing/im_3.png,{server.url}im_3.png,7,{md5['im_3.png']},",
+        f"other,{server.url}-/copy/1/im_3.png,,,{md5['im_1.png']},",
+        f"longer,{server.url}-/copy/2/im_3.png,,1,,",
+        f"nonsense,{server.url}im_4.png,,many,,",
+        "nothing,,,,,",
+    ]
+    (tmp_path / "list.csv").write_text("\n".join(lines) + "\n")
+    argv = [word for word in argv if not word.startswith("labels=")]
+    columns = ["columns.key=id", "columns.urls=[original, thumbnail]", "columns.checked=original"]
+    columns += ["columns.size=size", "columns.md5=md5", "columns.rotation=rotation"]
+    assert download.main([*argv, f"urls={tmp_path / 'list.csv'}", *columns, "max_loss=1"]) == 0
+    found = {row["key"]: row for row in images_of(tmp_path / "out")}
+    assert {key: row["outcome"] for key, row in found.items()} == {
+        "plain": "ok",
+        "turned": "ok",
+        "gone": "ok",
+        "other": "changed",
+        "longer": "changed",
+        "nonsense": "bad_entry",
+        "nothing": "no_url",
+    }
+    assert found["gone"]["url"].endswith("/im_3.png") and found["gone"]["attempts"] == 2
+    assert (found["turned"]["width"], found["turned"]["height"]) == (30, 40)
+    assert found["nonsense"]["detail"] == "size 'many' is no number of bytes"
+
+
+def test_keys_that_share_a_url_share_one_request(pictures: Any, tmp_path: Path) -> None:
+    server, argv, _ = pictures
+    lines = ["id,url", *(f"key_{number},{server.url}im_{number % 3}.png" for number in range(30))]
+    (tmp_path / "list.csv").write_text("\n".join(lines) + "\n")
+    argv = [word for word in argv if not word.startswith("labels=")]
+    assert download.main([*argv, f"urls={tmp_path / 'list.csv'}", "columns.key=id"]) == 0
+    rows = images_of(tmp_path / "out")
+    assert Counter(row["key"] for row in rows) == Counter(f"key_{number}" for number in range(30))
+    assert {row["outcome"] for row in rows} == {"ok"} and len({row["data"] for row in rows}) == 3
+    assert fetched(server) == Counter({f"/im_{number}.png": 1 for number in range(3)})
+
+
+def test_the_contact_sheet_and_the_second_run_say_what_a_person_wants_to_know(
+    pictures: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, argv, keys = pictures
+    assert download.main(argv) == 0
+    assert "nothing was left to do" not in capsys.readouterr().out
+    assert (tmp_path / "out" / "contact_sheet.html").read_text().count("data:image/jpeg") == len(keys)
+    assert download.main(argv) == 0
+    assert "nothing was left to do" in capsys.readouterr().out

@@ -1,16 +1,20 @@
 import http.client
 import json
 import socket
+import ssl
 import threading
 import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
 import pytest
 import requests
+import trustme
 
-from ml_images.sample.faults import FAULTS, url_path
+from ml_images.sample.faults import url_path
+from ml_images.sample.request_log import Log
 from ml_images.sample.server import serve
 
 TIMEOUT_S = 5
@@ -54,12 +58,30 @@ def test_nothing_outside_the_folder_is_served(tmp_path: Path, path: str) -> None
         connection.close()
 
 
-def test_only_the_loopback_address_answers(folder: Path) -> None:
+def test_it_answers_at_the_given_loopback_addresses_only(folder: Path) -> None:
     with serve(folder) as server:
-        assert server.socket.getsockname()[0] == "127.0.0.1"
         assert server.url == f"http://127.0.0.1:{server.server_port}/"
         with pytest.raises(OSError), socket.create_connection(("127.0.0.2", server.server_port), timeout=1):
             pass
+    with serve(folder, addresses=("127.0.0.1", "127.0.0.3")) as server:
+        assert get(server.url.replace("127.0.0.1", "127.0.0.3") + "a.png").content == b"png bytes"
+    with pytest.raises(AssertionError), serve(folder, addresses=("0.0.0.0",)):
+        pass
+
+
+def test_with_a_certificate_it_speaks_tls_and_proves_who_it_is(folder: Path, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "server.pem"))
+    with serve(folder, certificate=tmp_path / "server.pem") as server:
+        assert server.url.startswith("https://127.0.0.1:")
+        assert get(server.url + "a.png", verify=str(tmp_path / "ca.pem")).content == b"png bytes"
+        moved = get(server.url + url_path("flickr", "a.png"), verify=str(tmp_path / "ca.pem"))
+        assert moved.url.startswith("https://")
+        with pytest.raises(requests.exceptions.SSLError):
+            get(server.url + "a.png")
+    with pytest.raises(ssl.SSLError), serve(folder, certificate=folder / "a.png"):
+        pass
 
 
 def test_connections_stay_open_between_requests(folder: Path) -> None:
@@ -96,55 +118,31 @@ def test_a_folder_is_a_page_of_links_for_a_person(folder: Path) -> None:
         assert 'src="/holiday%202019/%C3%A9t%C3%A9.jpg"' in get(server.url + "holiday%202019").text
 
 
-STATUS = {"missing": 404, "gone": 410, "private": 403, "refusing": 406, "busy": 429, "failing": 503}
-
-
-def test_every_fault_has_an_answer_of_its_own(folder: Path) -> None:
-    answers: dict[str, Any] = {}
-    with serve(folder) as server:
-        for kind in FAULTS.keys() - {"dripping", "silent"}:
-            url = server.url + url_path(kind, "a.png")
-            try:
-                answers[kind] = [(r.status_code, r.content) for r in (get(url), get(url))]
-            except requests.RequestException as error:
-                answers[kind] = type(error)
-    png = (200, b"png bytes")
-    page = answers.pop("page")
-    assert all(status == 200 and b"<html>" in body for status, body in page)
-    for kind, status in STATUS.items():
-        assert [code for code, _ in answers.pop(kind)] == [status, status], kind
-    assert [code for code, _ in answers["busy_once"]] == [429, 200]
-    assert [code for code, _ in answers["failing_once"]] == [500, 200]
-    assert answers.pop("busy_once")[1] == answers.pop("failing_once")[1] == png
-    assert answers == {
-        "moved": [png, png],
-        "circular": requests.TooManyRedirects,
-        "cut": requests.exceptions.ChunkedEncodingError,  # what requests makes of a body that ends early
-        "unavailable": [(200, b"gone")] * 2,
-        "empty": [(200, b"")] * 2,
-    }
-
-
 def test_a_busy_server_says_when_to_come_back_and_only_then(folder: Path) -> None:
     with serve(folder) as server:
         assert get(server.url + url_path("busy", "a.png")).headers["Retry-After"] == "1"
         assert "Retry-After" not in get(server.url + url_path("failing", "a.png")).headers
 
 
-def test_a_moved_picture_is_two_hops_away(folder: Path) -> None:
+def test_a_copy_is_one_more_url_of_the_same_answer(folder: Path) -> None:
     with serve(folder) as server:
-        answer = get(server.url + url_path("moved", "a.png"))
-        assert [hop.status_code for hop in answer.history] == [302, 301]
-        assert answer.url == server.url + "a.png"
+        assert get(server.url + "-/copy/1/a.png").content == get(server.url + "-/copy/2/a.png").content == b"png bytes"
+        moved = get(server.url + "-/copy/3/" + url_path("hops=2", "a.png"))
+        assert moved.url == server.url + "-/copy/3/a.png"  # also behind redirects
+        assert set(server.requests().values()) == {1}
 
 
-def test_dripping_sends_a_little_of_a_lot_and_silence_nothing(folder: Path) -> None:
-    with serve(folder) as server:
-        with get(server.url + url_path("dripping", "a.png"), stream=True) as answer:
-            assert int(answer.headers["Content-Length"]) > 1_000_000
-            assert answer.raw.read(4) == b"\xff\xd8\xff\xe0"
-        with pytest.raises(requests.ReadTimeout):
-            requests.get(server.url + url_path("silent", "a.png"), timeout=0.2)
+def test_the_log_is_readable_over_http_and_knows_hosts(folder: Path) -> None:
+    with serve(folder, addresses=("127.0.0.1", "127.0.0.2")) as server:
+        for address, count in (("127.0.0.1", 2), ("127.0.0.2", 1)):
+            for _ in range(count):
+                get(f"http://{address}:{server.server_port}/a.png")
+        log = Log.from_json(get(server.url + "-/log").content)
+        first, second = (f"{address}:{server.server_port}" for address in server.addresses)
+        assert log.counts() == {(first, "/a.png"): 2, (second, "/a.png"): 1} == server.log().counts()
+        assert log.most_connections(first) == log.most_under_way(second) == 1
+        assert np.isfinite(log.done).all()
+        assert (log.done >= log.asked).all()
 
 
 def test_stopping_ends_endless_answers_and_idle_connections_at_once(folder: Path) -> None:
@@ -153,6 +151,7 @@ def test_stopping_ends_endless_answers_and_idle_connections_at_once(folder: Path
         idle.request("GET", "/a.png")
         idle.getresponse().read()
         dripping = get(server.url + url_path("dripping", "a.png"), stream=True)
+        endless = get(server.url + url_path("endless", "a.png"), stream=True)
         url = server.url
         started = time.monotonic()
     assert time.monotonic() - started < 0.4
@@ -160,6 +159,7 @@ def test_stopping_ends_endless_answers_and_idle_connections_at_once(folder: Path
     idle.close()
     with pytest.raises(requests.RequestException):
         _ = dripping.content
+    endless.close()
     with pytest.raises(requests.ConnectionError):
         get(url)
 
@@ -174,7 +174,7 @@ def test_every_key_of_a_world_gets_what_the_world_expects(world: Any) -> None:
     session = requests.Session()
     session.max_redirects = 5
     for key, value in world.expected["keys"].items():
-        if value["kind"] in ("dripping", "silent"):
+        if value["kind"] in ("dripping", "silent", "disallowed"):
             continue
         url = key if "://" in key else world.expected["base_url"] + quote(key)
         seen[key] = crude_outcome(session, url, value)
@@ -200,6 +200,8 @@ def crude_outcome(session: requests.Session, url: str, value: dict[str, Any]) ->
     if answer.status_code != 200:
         names = {404: "not_found", 410: "not_found", 403: "forbidden", 429: "rate_limited", 503: "server_error"}
         return names.get(answer.status_code, "http_error")
+    if "noai" in answer.headers.get("X-Robots-Tag", ""):
+        return "opted_out"
     if answer.url.endswith("photo_unavailable.png"):
         return "placeholder"
     if not answer.content or b"<html" in answer.content:

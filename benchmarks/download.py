@@ -1,0 +1,90 @@
+"""The download beside img2dataset and beside a loop over bytes in memory: the same photos, sizes, quality and cores.
+
+A web server on loopback (nginx, or ours where that is missing) sends the photos of a folder under as many URLs as
+wanted. img2dataset gets an environment of its own in --folder. The report goes to benchmarks/results/download-DATE.md
+and .json.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from functools import partial
+from pathlib import Path
+
+from annotations import _some_of
+from bench import Bench, Failed
+from compare import Different
+from fetching import LOOP, MEASUREMENTS, PEER, Fetching
+from fetching_report import to_json, to_markdown
+from machine import describe_machine
+from measurements import ROOT
+from photo_sets import large_photos, plain_photos
+from web_server import serving
+
+FULL_URLS = 20_000
+ENGINES = ("ours", PEER, LOOP)
+
+_EXAMPLES = """examples:
+  python benchmarks/download.py --photos ../shared/data/photos
+  python benchmarks/download.py --photos PHOTOS --urls 2000 --repeats 1 --only http,large
+  python benchmarks/download.py --photos PHOTOS --engines img2dataset
+
+Half an hour on two cores. Exit code 1 when outputs differ or an engine fails; a goal that is missed is told in the
+table."""
+
+
+def main(argv: Sequence[str]) -> int:
+    args = _parser().parse_args(argv)
+    folder = args.folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    root = folder / "root"
+    photos = plain_photos(args.photos, root)
+    bench = Bench(folder, Path(), args.urls, args.cores, args.repeats, args.engines)
+    machine = describe_machine(args.cores)
+    with serving(root, folder / "server") as served:
+        os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        os.environ |= {"SPARK_CONF_DIR": str(ROOT / "cluster" / "conf"), "SPARK_LOCAL_IP": "127.0.0.1"}
+        os.environ |= {"SSL_CERT_FILE": str(served.authorities), "NO_ALBUMENTATIONS_UPDATE": "1"}
+        fetching = Fetching(bench, served, photos, partial(large_photos, photos, root), args.large, args.threads)
+        try:
+            measurements = [MEASUREMENTS[name](fetching) for name in args.only]
+        except (Different, Failed) as error:
+            print(f"download.py: {error}", file=sys.stderr)
+            return 1
+    day = datetime.now(timezone.utc).strftime("%Y-%m-%d")
+    text = to_markdown(measurements, served.name, args.repeats, machine, day)
+    name = "-".join(["download", *([] if args.urls == FULL_URLS else [str(args.urls)]), day])
+    args.results.mkdir(parents=True, exist_ok=True)
+    (args.results / f"{name}.md").write_text(text)
+    content = to_json(measurements, served.name, machine, day)
+    (args.results / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
+    print(text)
+    print(f"written to {args.results / name}.md and .json")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, epilog=_EXAMPLES, formatter_class=formatter)
+    parser.add_argument("--photos", type=Path, required=True, help="a folder of JPEG photos")
+    parser.add_argument("--urls", type=int, default=FULL_URLS, help="URLs of the sets of photos (default %(default)s)")
+    parser.add_argument("--large", type=int, default=600, help="URLs of the 10-megapixel set (default %(default)s)")
+    parser.add_argument("--repeats", type=int, default=3, help="rounds; medians are quoted (default %(default)s)")
+    parser.add_argument("--cores", type=int, default=2, help="cores for every engine (default %(default)s)")
+    parser.add_argument("--threads", type=int, default=32, help="of each process of the peer (default %(default)s)")
+    told = f"some of {','.join(MEASUREMENTS)} (default: all)"
+    parser.add_argument("--only", type=_some_of(MEASUREMENTS), default=list(MEASUREMENTS), help=told)
+    told = f"some of {','.join(ENGINES)} (default: all)"
+    parser.add_argument("--engines", type=_some_of(ENGINES), default=[], help=told)
+    told = "pictures, lists, logs and the peer's environment (default %(default)s)"
+    parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "benchmark-download", help=told)
+    told = "where the report goes (default %(default)s)"
+    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results", help=told)
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,166 @@
+"""What the download benchmark measures: which engines fetch which set, how outputs are compared, and the goals."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from bench import ENGINES, Bench, Engine, Result, must_have_run
+from clusters import standalone
+from compare_pictures import Likeness, compare_pictures
+from measurements import Goal
+from photo_sets import PhotoSet, write_list
+from web_server import Served
+
+PEER = "img2dataset"
+PEER_VERSION = "1.47.0"
+LOOP = "memory loop"
+QUALITY = 90
+FEW = 16  # URLs of the runs that show what starting costs
+_TRUST = "download.fetch.ca_file={}"  # our option for further certificate authorities
+STAGES = "milliseconds by stage"  # report.json of ours, below counts: CPU time of all workers for fetch, decode, ...
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One table of the report. Its first result is ours."""
+
+    title: str
+    note: str
+    results: list[Result]
+    starting_cpu_s: Mapping[str, float]  # of each engine over FEW URLs
+    goals: list[Goal]
+    stages: Mapping[str, int] = field(default_factory=dict)
+    likeness: Likeness | None = None
+
+
+@dataclass(frozen=True)
+class Fetching:
+    bench: Bench
+    served: Served
+    photos: PhotoSet
+    large: Callable[[], PhotoSet]  # made when they are needed
+    num_large: int
+    threads: int
+
+    def plain(self) -> Measurement:
+        goals = (1.4, "the photos as they are, http: at least 1.4x img2dataset")
+        return self._measure("http", self.served.http, self.photos, self.bench.rows, 256, goals)
+
+    def tls(self) -> Measurement:
+        goals = (4.0, "the same over TLS: at least 4x img2dataset")
+        return self._measure("https", self.served.https, self.photos, self.bench.rows, 256, goals)
+
+    def ten_megapixels(self) -> Measurement:
+        goals = (3.0, "10-megapixel originals to short side 384: at least 3x img2dataset")
+        return self._measure("large", self.served.http, self.large(), self.num_large, 384, goals)
+
+    def workers(self) -> Measurement:
+        """One standalone worker of one core, and two."""
+        rows = self.bench.rows
+        folder = self._list("workers", self.served.http, self.photos, rows)
+        results = [Result("1 worker", rows), Result("2 workers", rows)]
+        for number in range(self.bench.repeats):
+            for count, result in enumerate(results, 1):
+                with standalone(self.bench.folder / "standalone", count) as master:
+                    engine = self._ours(result.engine, folder, rows, 256, master)
+                    output = self.bench.output("workers", engine)
+                    self.bench.run(f"workers {number + 1}/{self.bench.repeats}", engine, output, result)
+                    must_have_run(result)
+                    shutil.rmtree(output, ignore_errors=True)
+        gain = results[0].work_s / results[1].work_s
+        goal = Goal("two standalone workers of one core: at least 1.8x one", f"{gain:.2f}x", gain >= 1.8)
+        note = "A standalone cluster on loopback, executors of one core. CPU and memory are the driver's."
+        return Measurement("Workers", note, results, {}, [goal])
+
+    def _measure(
+        self, title: str, base: str, photos: PhotoSet, rows: int, side: int, wanted: tuple[float, str]
+    ) -> Measurement:
+        bench, likenesses, stages = self.bench, list[Likeness](), dict[str, int]()
+        full, few = (self._engines(title, base, photos, count, side) for count in (rows, FEW))
+        ours = next((bench.output(title, engine) for engine in full if engine.name == "ours"), None)
+
+        def check(engine: Engine, output: Path) -> None:
+            if engine.name == "ours":
+                stages.update(_stages(output))
+            if engine.name == PEER and ours:
+                likenesses.append(compare_pictures(str(ours / "images"), str(output)))
+
+        starts = replace(bench, repeats=1).rounds(f"{title} start", few)
+        results = bench.rounds(title, full, check)
+        shutil.rmtree(bench.output(title, full[0]), ignore_errors=True)
+        factor, what = wanted
+        goals = _at_least(results, PEER, factor, what)
+        if title == "http":
+            goals += _at_least(results, LOOP, 1 / 1.2, "within 20 % of a loop over bytes in memory")
+        note = f"{rows:,} URLs of {len(photos.names)} pictures of {photos.mean_bytes / 1000:,.0f} KB on average \
+({photos.left_out} left out: not RGB JPEG, or turned by EXIF) to short side {side}, JPEG of quality {QUALITY}."
+        starting = {result.engine: result.runs[0].measured.cpu_s for result in starts if result.runs}
+        return Measurement(title, note, results, starting, goals, stages, likenesses[-1] if likenesses else None)
+
+    def _engines(self, title: str, base: str, photos: PhotoSet, rows: int, side: int) -> list[Engine]:
+        folder = self._list(f"{title}-{rows}", base, photos, rows)
+        peer = [peer_python(self.bench.folder), str(ENGINES / "img2dataset_download.py"), str(folder / "urls.parquet")]
+        told = [str(side), str(QUALITY), str(self.bench.cores), str(self.threads)]
+        engines = [
+            self._ours("ours", folder, rows, side),
+            Engine(PEER, lambda output: [*peer, str(output), *told], rows),
+            Engine(
+                LOOP,
+                lambda _: self.bench.peer("memory_loop.py", photos.folder, rows, side, QUALITY, self.bench.cores),
+                rows,
+            ),
+        ]
+        # Without ours there is nothing to be fast beside, but the peers alone can be looked at.
+        return [engine for engine in engines if not self.bench.engines or engine.name in self.bench.engines]
+
+    def _ours(self, name: str, folder: Path, rows: int, side: int, master: str = "") -> Engine:
+        given = [f"urls=[{folder / 'urls.txt'}]", "placeholder_keys=0", "max_loss=0"]
+        given += ["download.fetch.allow_private=true", _TRUST.format(self.served.authorities)]
+        given += ["download.politeness.requests_per_s=0", "download.politeness.connections=0"]
+        given += [f"download.image.short_side={side}", f"download.image.quality={QUALITY}"]
+        given += ["download.image.icc=drop"]  # the peer leaves colours as they are
+        return Engine(
+            name, lambda output: self.bench.ours("download", *given, f"output={output}", master=master), rows, "images"
+        )
+
+    def _list(self, name: str, base: str, photos: PhotoSet, rows: int) -> Path:
+        folder = self.bench.folder / "lists" / name
+        write_list([base + path for path in photos.paths(rows)], folder)
+        return folder
+
+
+MEASUREMENTS: dict[str, Callable[[Fetching], Measurement]] = {
+    "http": Fetching.plain,
+    "https": Fetching.tls,
+    "large": Fetching.ten_megapixels,
+    "workers": Fetching.workers,
+}
+
+
+def peer_python(folder: Path) -> str:
+    """The Python of an environment with the peer in it, made by pip below `folder` where it is not there yet."""
+    environment = folder / PEER
+    python = environment / "bin" / "python"
+    if not (environment / "bin" / PEER).exists():
+        print(f"installing {PEER} {PEER_VERSION} into {environment}", file=sys.stderr, flush=True)
+        subprocess.run([sys.executable, "-m", "venv", environment], check=True)
+        subprocess.run([python, "-m", "pip", "install", "-q", f"{PEER}=={PEER_VERSION}"], check=True)
+    return str(python)
+
+
+def _at_least(results: list[Result], peer: str, factor: float, what: str) -> list[Goal]:
+    """The goal that `peer` needs at least `factor` times as long as ours; by work, without any start."""
+    by_name = {result.engine: result for result in results if result.runs}
+    if not {"ours", peer} <= by_name.keys():
+        return []
+    ratio = by_name[peer].work_s / by_name["ours"].work_s
+    return [Goal(what, f"{ratio:.2f}x", ratio >= factor)]
+
+
+def _stages(output: Path) -> dict[str, int]:
+    report = json.loads((output / "report.json").read_text())
+    return dict(report["counts"].get(STAGES, {}))

@@ -1,0 +1,109 @@
+"""Finds the archives that a user names: files, patterns, and folders with archives or pictures in them.
+
+A folder stands for every archive below it and, for each folder below it that holds other files, for these files.
+The kind of an archive is told by its ending alone; what does not begin as it should is corrupt.
+"""
+
+import glob
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyarrow import fs
+
+from ml_images.archives.names import is_archive_name, stem_of
+from ml_images.errors import InputError
+from ml_images.storage.paths import open_location, resolve
+
+_ACCEPTED = ".tar, .tar.gz, .tgz, .tar.bz2, .tbz2, .tar.xz, .txz, .tar.zst, .zip or a folder"
+_COMPRESSIONS = {"gz": "gz", "tgz": "gz", "bz2": "bz2", "tbz": "bz2", "tbz2": "bz2", "xz": "xz", "txz": "xz"}
+_COMPRESSIONS |= {"zst": "zst", "tzst": "zst"}
+
+
+@dataclass(frozen=True)
+class Archive:
+    source: str  # as the user spelled it
+    location: str  # where any process finds it
+    kind: str  # tar, zip, folder, or the compression of a tar: gz, bz2, xz, zst
+    size: int  # bytes; 0 for a folder
+    changed_ns: int  # when it was last written
+    place: tuple[str, ...]  # what the places of its members begin with
+
+
+def kind_of(name: str) -> str:
+    """The kind of archive that a name with an archive's ending tells of."""
+    ending = name.rsplit(".", 1)[-1].lower()
+    return _COMPRESSIONS.get(ending, ending)
+
+
+def find_archives(patterns: list[str]) -> list[Archive]:
+    """The archives of each pattern in turn, sorted within a pattern, each one once; their order is their rank.
+
+    Raises InputError for what does not exist or is no archive, and if there is none.
+    """
+    found: dict[str, Archive] = {}
+    for pattern in patterns:
+        is_pattern = "://" not in pattern and glob.has_magic(pattern) and not Path(pattern).exists()
+        sources = sorted(glob.glob(pattern)) if is_pattern else [pattern]  # noqa: PTH207 (keeps the spelling given)
+        if not sources:
+            raise InputError(f"archive '{pattern}' matches no file")
+        for source in sources:
+            for archive in _archives_of(source):
+                found.setdefault(archive.location, archive)
+    if not found:
+        raise InputError(f"no archive was given or found, at least one is needed: {_ACCEPTED}")
+    return list(found.values())
+
+
+def fingerprint(archives: list[Archive]) -> str:
+    """Eight hexadecimal digits that change when archives come, go, grow or are written again."""
+    told = sorted((archive.location, archive.size, archive.changed_ns) for archive in archives)
+    return hashlib.blake2b(json.dumps(told).encode("utf-8", "surrogateescape"), digest_size=4).hexdigest()
+
+
+def _archives_of(source: str) -> Iterator[Archive]:
+    filesystem, path = open_location(source)
+    info = filesystem.get_file_info(path)
+    if info.type == fs.FileType.NotFound:
+        raise InputError(f"archive '{source}' does not exist")
+    if info.type == fs.FileType.Directory:
+        root = source.rstrip("/") or "/"
+        yield from _below(filesystem, root, path, (path.rsplit("/", 1)[-1],))
+    elif info.type == fs.FileType.File and is_archive_name(path):
+        yield _file(source, info, ())
+    else:
+        what = "is no archive that can be read" if info.type == fs.FileType.File else "is no regular file"
+        raise InputError(f"'{source}' {what}; accepted: {_ACCEPTED}")
+
+
+def _below(filesystem: fs.FileSystem, source: str, path: str, place: tuple[str, ...]) -> Iterator[Archive]:
+    """Archives in the folder at `path` and below it, then its other files, in the order of their names."""
+    folders, files = _list(filesystem, path)
+    for name in sorted(name for name in files if is_archive_name(name)):
+        info = filesystem.get_file_info(f"{path}/{name}")
+        if info.type == fs.FileType.File:
+            yield _file(f"{source}/{name}", info, place)
+    if any(not is_archive_name(name) for name in files):
+        changed = filesystem.get_file_info(path).mtime_ns or 0
+        yield Archive(source, resolve(source), "folder", 0, changed, place)
+    for name in sorted(folders):
+        yield from _below(filesystem, f"{source}/{name}", f"{path}/{name}", (*place, name))
+
+
+def _file(source: str, info: fs.FileInfo, place: tuple[str, ...]) -> Archive:
+    stem = stem_of(info.path)
+    return Archive(source, resolve(source), kind_of(info.path), info.size, info.mtime_ns or 0, (*place, stem))
+
+
+def _list(filesystem: fs.FileSystem, path: str) -> tuple[list[str], list[str]]:
+    """Names of the folders and of all else directly in a folder; links to folders are not followed."""
+    if isinstance(filesystem, fs.LocalFileSystem):
+        with os.scandir(path) as entries:  # no stat of each of ImageNet's files
+            found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    else:
+        infos = filesystem.get_file_info(fs.FileSelector(path))
+        found = [(info.base_name, info.type == fs.FileType.Directory) for info in infos]
+    return [name for name, is_folder in found if is_folder], [name for name, is_folder in found if not is_folder]

@@ -1,0 +1,142 @@
+"""Reads zip archives: the directory at the end, then entries one by one; only stored and deflated ones.
+
+Own code, as Python's zipfile keeps an object for each entry of an archive (1 GB for ImageNet's 1.3 million), where a
+piece needs its slice of the directory. Format: PKWARE APPNOTE 6.3.10, sections 4.3.7, 4.3.12, 4.3.14 to 4.3.16, 4.5.3.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from ml_images.archives.damage import Damaged
+
+_END = struct.Struct("<4s4H2LH")
+_END_64_PLACE = struct.Struct("<4sLQL")
+_END_64 = struct.Struct("<4sQ2H2L4Q")
+_ENTRY = struct.Struct("<4s6H3L5H2L")
+_LOCAL = struct.Struct("<4s5H3L2H")
+_MAX_COMMENT = 1 << 16
+_STORED, _DEFLATED = 0, 8
+_READ = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ZipEntry:
+    name: str
+    place: int  # of its entry in the directory, bytes from the beginning of the file
+    special: str | None  # what it is, if no regular file that can be read; "directory" for a folder
+    method: int
+    crc: int
+    packed: int  # bytes
+    size: int  # bytes unpacked, as the directory says
+    header: int  # where its local header begins
+
+
+def find_directory(file: BinaryIO, size: int) -> tuple[int, int]:
+    """The bytes [start, end) of the file in which the directory lies. Raises Damaged."""
+    tail_start = max(0, size - _END.size - _MAX_COMMENT)
+    file.seek(tail_start)
+    tail = file.read(size - tail_start)
+    place = tail.rfind(b"PK\5\6")
+    if place < 0 or len(tail) - place < _END.size:
+        raise Damaged("truncated", "the archive has no zip directory at its end")
+    *_, length, start, _ = _END.unpack_from(tail, place)
+    directory_end = tail_start + place
+    before = place - _END_64_PLACE.size
+    if before >= 0 and tail[before : before + 4] == b"PK\6\7":
+        _, _, place_64, _ = _END_64_PLACE.unpack_from(tail, before)
+        file.seek(min(place_64, size))
+        block = file.read(_END_64.size)
+        if len(block) < _END_64.size or block[:4] != b"PK\6\6":
+            raise Damaged("corrupt", "the zip64 directory is not where the archive says")
+        *_, length, start = _END_64.unpack(block)
+        directory_end = place_64
+    if start + length > directory_end:
+        raise Damaged("corrupt", "the zip directory is not where the archive says")
+    return start, start + length
+
+
+def read_entries(file: BinaryIO, start: int, end: int) -> Iterator[ZipEntry]:
+    """The entries of the directory's bytes [start, end); it may not be sought in meanwhile. Raises Damaged."""
+    file.seek(start)
+    place = start
+    while place < end:
+        block = file.read(_ENTRY.size)
+        if len(block) < _ENTRY.size or block[:4] != b"PK\1\2":
+            raise Damaged("corrupt", f"no entry of a zip directory at byte {place}")
+        fields = _ENTRY.unpack(block)
+        flags, method, crc, packed, size = fields[3], fields[4], fields[7], fields[8], fields[9]
+        name_length, extra_length, comment_length = fields[10:13]
+        mode, header = fields[15] >> 16, fields[16]
+        rest = file.read(name_length + extra_length + comment_length)
+        name = rest[:name_length].decode("utf-8" if flags & 0x800 else "cp437", "surrogateescape")
+        extra = rest[name_length : name_length + extra_length]
+        size, packed, header = _wide(extra, size, packed, header)
+        special = _special(name, flags, mode, method)
+        yield ZipEntry(name.replace("\\", "/"), place, special, method, crc, packed, size, header)
+        place += _ENTRY.size + len(rest)
+
+
+def read_entry(file: BinaryIO, entry: ZipEntry) -> bytes:
+    """The bytes of a stored or deflated entry, unpacking no more than the directory announces.
+
+    Raises Damaged: truncated, corrupt (also where the CRC differs), bomb where there is more than announced.
+    """
+    file.seek(entry.header)
+    local = file.read(_LOCAL.size)
+    if len(local) < _LOCAL.size or local[:4] != b"PK\3\4":
+        raise Damaged("corrupt", f"no local header at byte {entry.header}")
+    name_length, extra_length = _LOCAL.unpack(local)[-2:]
+    file.seek(name_length + extra_length, 1)
+    data = _inflate(file, entry) if entry.method == _DEFLATED else file.read(min(entry.packed, entry.size))
+    if len(data) < entry.size:
+        raise Damaged("truncated", f"{len(data)} of {entry.size} bytes are there")
+    if zlib.crc32(data) != entry.crc:
+        raise Damaged("corrupt", "its CRC-32 differs")
+    return data
+
+
+def _inflate(file: BinaryIO, entry: ZipEntry) -> bytes:
+    inflater, left, pieces, room = zlib.decompressobj(-zlib.MAX_WBITS), entry.packed, [], entry.size + 1
+    try:
+        while room and not inflater.eof:
+            packed = inflater.unconsumed_tail or file.read(min(_READ, left))
+            if not packed:
+                break
+            left -= 0 if inflater.unconsumed_tail else len(packed)
+            pieces.append(inflater.decompress(packed, room))
+            room -= len(pieces[-1])
+    except zlib.error as error:
+        raise Damaged("corrupt", f"its data are broken ({error})") from error
+    if not room:
+        raise Damaged("bomb", f"it unpacks to more than the {entry.size} bytes announced")
+    return b"".join(pieces)
+
+
+def _special(name: str, flags: int, mode: int, method: int) -> str | None:
+    if name.endswith("/"):
+        return "directory"
+    kind = mode & 0o170000
+    if kind == 0o120000:
+        return "symbolic link"
+    if kind not in (0, 0o100000):
+        return "no regular file"
+    if flags & 0x2041:  # encrypted, strongly, or with a masked directory
+        return "encrypted"
+    return None if method in (_STORED, _DEFLATED) else f"packed by method {method}"
+
+
+def _wide(extra: bytes, size: int, packed: int, header: int) -> tuple[int, int, int]:
+    """The three numbers with those from the zip64 field in the place of ones that did not fit."""
+    place = 0
+    while place + 4 <= len(extra):
+        kind, length = struct.unpack_from("<2H", extra, place)
+        field = extra[place + 4 : place + 4 + length]
+        if kind == 1:  # holds those that did not fit, in this order
+            wide = iter(struct.unpack(f"<{len(field) // 8}Q", field[: len(field) // 8 * 8]))
+            size, packed, header = (next(wide, told) if told == 0xFFFFFFFF else told for told in (size, packed, header))
+            break
+        place += 4 + length
+    return size, packed, header

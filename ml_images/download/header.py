@@ -1,0 +1,49 @@
+"""The header of an answer: from lines to fields, and what in it breaks HTTP or would break us."""
+
+import re
+from collections.abc import Sequence
+
+from ml_images.download.transport import Headers
+
+_STATUS = re.compile(rb"HTTP/[0-9.]+ ([0-9]{3})")
+_PLAIN = frozenset(("", "identity", "chunked"))
+
+
+def parse_header(lines: Sequence[bytes]) -> tuple[int, Headers]:
+    """Status and fields from a status line and field lines. A line that begins with a blank continues the one before
+    (RFC 9112, 5.2). Raises ValueError."""
+    match = _STATUS.match(lines[0])
+    if match is None:
+        raise ValueError("no status line")
+    headers: dict[str, str] = {}
+    name = ""
+    for line in lines[1:]:
+        text = line.decode("latin-1").strip("\r\n")
+        if text[:1] in (" ", "\t") and name:
+            headers[name] += " " + text.strip(" \t")
+            continue
+        name, colon, value = text.partition(":")
+        name, value = name.strip(" \t").lower(), value.strip(" \t")
+        if not colon:
+            raise ValueError(f"a header line without a colon: {text[:60]!r}")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return int(match[1]), headers
+
+
+def announced_length(headers: Headers) -> int | None:
+    """Bytes of the body as Content-Length has them, None without one. Raises ValueError for several lengths: those who
+    believe different ones disagree about where the next answer begins (RFC 9112, 6.3)."""
+    values = {value.strip() for value in headers.get("content-length", "").split(",")} - {""}
+    if not values or "transfer-encoding" in headers:
+        return None
+    if len(values) > 1 or not (text := values.pop()).isascii() or not text.isdigit():
+        raise ValueError(f"Content-Length: {headers['content-length'][:60]}")
+    return int(text[:18])
+
+
+def check_codings(headers: Headers) -> None:
+    """Raises ValueError for a body that is packed more than once. Each layer of gzip can hold a thousand times its
+    size, and what passes between layers is bounded by nothing."""
+    names = f"{headers.get('content-encoding', '')},{headers.get('transfer-encoding', '')}".lower().split(",")
+    if sum(name.strip() not in _PLAIN for name in names) > 1:
+        raise ValueError("a body that is packed more than once")

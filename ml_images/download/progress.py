@@ -1,0 +1,73 @@
+"""What is going on in a crawl, in numbers that add up over workers."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+_MOST_HOSTS = 5_000  # told one by one; a list may have a million
+OTHER_HOSTS = "(other hosts)"
+
+
+@dataclass
+class Progress:
+    """Counted by `crawl` as it goes. Keys are counted when they are done, requests when they are sent."""
+
+    started: int = 0  # keys
+    done: int = 0
+    ok: int = 0
+    requests: int = 0
+    retries: int = 0  # of the requests: another attempt at the same URL
+    in_flight: int = 0  # requests under way at this moment
+    waiting: int = 0  # URLs that wait at this moment: for a permit, for robots.txt
+    retrying: int = 0  # URLs that wait before another attempt at this moment
+    decoding: int = 0  # pictures at the decoder at this moment
+    outcomes: Counter[str] = field(default_factory=Counter)  # of keys
+    hosts: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))  # outcomes of URLs
+
+    def count_url(self, host: str, outcome: str) -> None:
+        self.hosts[host if host in self.hosts or len(self.hosts) < _MOST_HOSTS else OTHER_HOSTS][outcome] += 1
+
+    def count_key(self, outcome: str) -> None:
+        self.done += 1
+        self.ok += outcome == "ok"
+        self.outcomes[outcome] += 1
+
+    def numbers(self) -> dict[str, int]:
+        """What a moving line needs, small enough to be sent every half second."""
+        names = ("started", "done", "ok", "requests", "retries", "in_flight", "waiting", "retrying", "decoding")
+        return {name: getattr(self, name) for name in names}
+
+
+def line(numbers: Mapping[str, int], total: int, seconds: float) -> str:
+    """One line for people: images a second, share of ok, what is under way and the time that is left."""
+    done = numbers.get("done", 0)
+    pace = done / seconds if seconds > 0 else 0.0
+    left = duration((total - done) / pace) if pace else "?"
+    return (
+        f"{done:,} of {total:,}, {pace:,.0f} images/s, {numbers.get('ok', 0) / max(done, 1):.1%} ok, "
+        f"{numbers.get('in_flight', 0):,} in flight, {numbers.get('retrying', 0):,} retrying, "
+        f"{numbers.get('waiting', 0):,} waiting, {left} left"
+    )
+
+
+def duration(seconds: float) -> str:
+    """Hours, minutes and seconds, the two largest.
+
+    >>> duration(7510)
+    '2 h 05 min'
+    """
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def worst_hosts(hosts: Mapping[str, Mapping[str, int]], most: int = 10) -> list[tuple[str, int, int, str]]:
+    """(host, URLs, failed, its most frequent failure) of the hosts with the most failures, those first."""
+    rows = []
+    for host, outcomes in hosts.items():
+        failures = {name: number for name, number in outcomes.items() if name != "ok"}
+        if failures:
+            commonest = max(failures, key=lambda name: (failures[name], name))
+            rows.append((host, sum(outcomes.values()), sum(failures.values()), commonest))
+    return sorted(rows, key=lambda row: (-row[2], row[0]))[:most]

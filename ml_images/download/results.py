@@ -1,0 +1,68 @@
+"""What came of a URL, and how long it is remembered for other keys that may want the same one."""
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+from ml_images.download.wanted import Candidate
+from ml_images.images.resize import Shrunk
+
+_RESULT_BYTES = 1000  # without its picture
+
+
+@dataclass(frozen=True)
+class Result:
+    outcome: str
+    detail: str = ""
+    final_url: str | None = None
+    status: int | None = None
+    attempts: int = 0
+    elapsed_s: float = 0.0  # of requests and back-offs
+    content_type: str | None = None
+    sha256: bytes | None = None
+    original_bytes: int | None = None
+    picture: Shrunk | None = None
+
+
+class _Recent:
+    """The results used last, up to so many bytes."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._left = most_bytes
+        self._results: OrderedDict[Hashable, Result] = OrderedDict()
+
+    def get(self, key: Hashable) -> Result | None:
+        result = self._results.get(key)
+        if result is not None:
+            self._results.move_to_end(key)
+        return result
+
+    def put(self, key: Hashable, result: Result) -> None:
+        self._results[key] = result
+        self._left -= _size(result)
+        while self._left < 0 and len(self._results) > 1:
+            self._left += _size(self._results.popitem(last=False)[1])
+
+
+class Memory:
+    """Results of finished URLs: pictures and failures, up to `most_bytes` each.
+
+    What the answer's head or the network decided holds for all that want the URL; what its body decided holds for
+    those that expect the same of it.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        self._pictures, self._failures = _Recent(most_bytes), _Recent(most_bytes)
+
+    def get(self, candidate: Candidate) -> Result | None:
+        return self._failures.get(candidate.url) or self._failures.get(candidate) or self._pictures.get(candidate)
+
+    def failed(self, url: str, result: Result) -> None:
+        self._failures.put(url, result)
+
+    def judged(self, candidate: Candidate, result: Result) -> None:
+        (self._failures if result.picture is None else self._pictures).put(candidate, result)
+
+
+def _size(result: Result) -> int:
+    return _RESULT_BYTES + (len(result.picture.data) if result.picture is not None else 0)

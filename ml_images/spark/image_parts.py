@@ -1,0 +1,68 @@
+"""Results of a worker, gathered and staged as parts of the table `images`."""
+
+from dataclasses import dataclass
+from time import monotonic
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyspark import TaskContext
+
+from ml_images.download.crawl import Fetched
+from ml_images.download.rows import to_batch
+from ml_images.options import option
+from ml_images.storage import tables
+from ml_images.storage.paths import join, open_location
+
+
+@dataclass(frozen=True)
+class PartConfig:
+    """When a worker puts what it has into a part. What a crash can cost at most lies in between."""
+
+    rows: int = option(1000, "rows of the images table that a worker gathers before it writes them as one part")
+    seconds: float = option(60.0, "seconds after which it writes them, however few they are")
+
+    def __post_init__(self) -> None:
+        if self.rows < 1:
+            raise ValueError(f"part.rows must be at least 1, got {self.rows}")
+        if not self.seconds > 0:
+            raise ValueError(f"part.seconds must be positive, got {self.seconds}")
+
+
+class ImageParts:
+    """Of one attempt at a Spark task: `part-<run>-<task>-<attempt>-<number>.parquet` in the staging folder."""
+
+    def __init__(self, location: str, run: int, cfg: PartConfig) -> None:
+        context = TaskContext.get()
+        assert context is not None
+        self._staging = join(location, tables.STAGING)
+        self._task = f"part-{run:04d}-{context.partitionId():06d}-"
+        self._attempt = context.taskAttemptId()
+        self._cfg, self._number = cfg, 0
+        self._gathered: list[Fetched] = []
+        self._since = monotonic()
+        self.rows = 0
+
+    def finished(self) -> set[str]:
+        """Keys that an earlier attempt at this task has finished; a stage that is run again counts attempts from 0."""
+        keys = set[str]()
+        for name in tables.parts(self._staging):
+            if name.startswith(self._task):
+                filesystem, path = open_location(join(self._staging, name))
+                keys.update(pq.read_table(path, columns=["key"], filesystem=filesystem)["key"].to_pylist())
+        return keys
+
+    def add(self, fetched: Fetched) -> None:
+        """Take a result; writes a part when there are enough, or the first has waited long enough."""
+        if not self._gathered:
+            self._since = monotonic()
+        self._gathered.append(fetched)
+        if len(self._gathered) >= self._cfg.rows or monotonic() - self._since >= self._cfg.seconds:
+            self.write()
+
+    def write(self) -> None:
+        """Stage what was gathered since the last part."""
+        if self._gathered:
+            name = f"{self._task}{self._attempt:08d}-{self._number:06d}.parquet"
+            tables.write_part(join(self._staging, name), pa.Table.from_batches([to_batch(self._gathered)]))
+            self.rows += len(self._gathered)
+            self._gathered, self._number = [], self._number + 1

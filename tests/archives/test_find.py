@@ -1,0 +1,56 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from ml_images.archives.find import find_archives, fingerprint
+from ml_images.errors import InputError
+
+
+def test_archives_come_in_the_order_given_sorted_within_a_pattern_and_once(tmp_path: Path) -> None:
+    for name in ("b.tar", "a.tar", "z.tar.gz", "c.zip"):
+        (tmp_path / name).write_bytes(b"x")
+    found = find_archives([str(tmp_path / "z.tar.gz"), str(tmp_path / "*.tar"), str(tmp_path)])
+    assert [(archive.place, archive.kind) for archive in found] == [
+        (("z",), "gz"),
+        (("a",), "tar"),
+        (("b",), "tar"),
+        ((tmp_path.name, "c"), "zip"),
+    ]
+
+
+def test_a_folder_is_its_archives_and_its_folders_of_files(tmp_path: Path) -> None:
+    for name in ("in/train/n1/1.jpg", "in/train/n2/2.jpg", "in/val.tar", "in/empty/"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir() if name.endswith("/") else path.write_bytes(b"x")
+    (tmp_path / "in/loop").symlink_to(tmp_path / "in")
+    found = find_archives([f"{tmp_path}/in/"])
+    assert [(archive.source.removeprefix(str(tmp_path)), archive.kind, archive.place) for archive in found] == [
+        ("/in/val.tar", "tar", ("in", "val")),
+        ("/in", "folder", ("in",)),  # the link lies in it
+        ("/in/train/n1", "folder", ("in", "train", "n1")),
+        ("/in/train/n2", "folder", ("in", "train", "n2")),
+    ]
+
+
+def test_what_is_no_archive_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("x")
+    (tmp_path / "empty").mkdir()
+    for pattern, told in [
+        (f"{tmp_path}/gone.tar", "does not exist"),
+        (f"{tmp_path}/*.tar", "matches no file"),
+        (f"{tmp_path}/list.txt", "accepted: .tar, .tar.gz"),
+        (f"{tmp_path}/empty", "at least one is needed"),
+    ]:
+        with pytest.raises(InputError, match=told):
+            find_archives([pattern])
+
+
+def test_the_fingerprint_changes_with_the_archives(tmp_path: Path) -> None:
+    for name in ("a.tar", "b.tar"):
+        (tmp_path / name).write_bytes(b"x")
+    both, one = find_archives([f"{tmp_path}/*.tar"]), find_archives([f"{tmp_path}/a.tar"])
+    assert fingerprint(both) == fingerprint(both[::-1]) != fingerprint(one)
+    os.utime(tmp_path / "a.tar", ns=(1, 1))
+    assert fingerprint(find_archives([f"{tmp_path}/a.tar"])) != fingerprint(one)

@@ -1,0 +1,125 @@
+import io
+import struct
+import zipfile
+import zlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ml_images.archives.damage import Damaged
+from ml_images.archives.zips import ZipEntry, find_directory, read_entries, read_entry
+
+
+def zip_of(members: dict[str, bytes], method: int = zipfile.ZIP_STORED, comment: bytes = b"") -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as packed:
+        packed.comment = comment
+        for name, data in members.items():
+            packed.writestr(name, data)
+    return out.getvalue()
+
+
+def entries_of(data: bytes) -> list[ZipEntry]:
+    file = io.BytesIO(data)
+    return list(read_entries(file, *find_directory(file, len(data))))
+
+
+NAMES = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FF, exclude_characters="/\\"), min_size=1, max_size=40)
+
+
+@given(
+    st.dictionaries(NAMES, st.binary(max_size=3000), max_size=6),
+    st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED]),
+    st.binary(max_size=30),
+)
+def test_entries_and_bytes_are_those_of_zipfile(members: dict[str, bytes], method: int, comment: bytes) -> None:
+    data = zip_of(members, method, comment.replace(b"PK", b""))
+    found = entries_of(data)
+    assert {entry.name: read_entry(io.BytesIO(data), entry) for entry in found} == members
+    assert all(entry.special is None for entry in found)
+
+
+def test_a_directory_of_more_than_16_bits_is_found() -> None:
+    data = zip_of({"a": b"data"})
+    end = data.index(b"PK\5\6")
+    *_, length, start, _ = struct.unpack("<4s4H2LH", data[end:])
+    wide = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, 1, 1, length, start)
+    place = struct.pack("<4sLQL", b"PK\6\7", 0, end, 1)
+    narrow = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
+    data = data[:end] + wide + place + narrow
+    with zipfile.ZipFile(io.BytesIO(data)) as packed:
+        assert packed.namelist() == ["a"]
+    (entry,) = entries_of(data)
+    assert read_entry(io.BytesIO(data), entry) == b"data"
+
+
+def test_an_entry_far_into_the_file_is_found_by_its_zip64_field() -> None:
+    wide = struct.pack("<2H3Q", 1, 24, 5, 5, 1 << 40)
+    entry = struct.pack(
+        "<4s6H3L5H2L", b"PK\1\2", 45, 45, 0, 0, 0, 0, 7, *(0xFFFFFFFF,) * 2, 1, 28, 0, 0, 0, 0, 0xFFFFFFFF
+    )
+    (found,) = read_entries(io.BytesIO(entry + b"a" + wide), 0, len(entry) + 29)
+    assert (found.size, found.packed, found.header) == (5, 5, 1 << 40)
+
+
+def test_what_is_no_plain_file_is_told() -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as packed:
+        packed.writestr("folder/", b"")
+        link = zipfile.ZipInfo("link.jpg")
+        link.external_attr = 0o120777 << 16
+        packed.writestr(link, "elsewhere")
+        packed.writestr("bz.jpg", b"x", zipfile.ZIP_BZIP2)
+        secret = zipfile.ZipInfo("secret.jpg")
+        packed.writestr(secret, b"x")
+        secret.flag_bits |= 1
+    found = {entry.name: entry.special for entry in entries_of(out.getvalue())}
+    assert found == {
+        "folder/": "directory",
+        "link.jpg": "symbolic link",
+        "bz.jpg": "packed by method 12",
+        "secret.jpg": "encrypted",
+    }
+
+
+@pytest.mark.parametrize(("told", "kind"), [(999, "bomb"), (1001, "truncated")])
+def test_a_lie_about_the_size_is_found_out(told: int, kind: str) -> None:
+    data = zip_of({"a": bytes(1000)}, zipfile.ZIP_DEFLATED)
+    (entry,) = entries_of(data)
+    lie = ZipEntry(entry.name, entry.place, None, entry.method, entry.crc, entry.packed, told, entry.header)
+    with pytest.raises(Damaged) as damage:
+        read_entry(io.BytesIO(data), lie)
+    assert damage.value.kind == kind
+
+
+def test_a_bomb_is_unpacked_no_further_than_announced() -> None:
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    body = b"".join(packer.compress(bytes(1 << 20)) for _ in range(30)) + packer.flush()
+    header = struct.pack("<4s5H3L2H", b"PK\3\4", 20, 0, 8, 0, 0, 0, len(body), 10, 0, 0)
+    entry = ZipEntry("a", 0, None, 8, 0, len(body), 10, 0)
+    with pytest.raises(Damaged, match="bomb"):
+        read_entry(io.BytesIO(header + body), entry)
+
+
+def test_a_changed_byte_is_found_by_the_checksum() -> None:
+    data = bytearray(zip_of({"a": b"abcdef"}))
+    (entry,) = entries_of(bytes(data))
+    data[data.index(b"abcdef")] ^= 1
+    with pytest.raises(Damaged, match="CRC-32"):
+        read_entry(io.BytesIO(bytes(data)), entry)
+
+
+@given(st.data())
+@settings(max_examples=300)
+def test_broken_bytes_end_in_damage(data: st.DataObject) -> None:
+    whole = bytearray(zip_of({"a.jpg": bytes(range(50)), "b.jpg": bytes(500)}, zipfile.ZIP_DEFLATED))
+    for _ in range(data.draw(st.integers(1, 4))):
+        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    cut = bytes(whole[: data.draw(st.integers(0, len(whole)))])
+    try:
+        for entry in entries_of(cut):
+            if entry.special is None and entry.size < 1 << 20:
+                assert len(read_entry(io.BytesIO(cut), entry)) == entry.size
+    except Damaged as damage:
+        assert damage.kind in ("truncated", "corrupt", "bomb")

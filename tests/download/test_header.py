@@ -1,0 +1,51 @@
+import pytest
+
+from ml_images.download.header import announced_length, check_codings, parse_header
+
+
+def test_fields_are_lower_case_and_repeated_ones_joined() -> None:
+    lines = [
+        b"HTTP/1.1 200 OK\r\n",
+        b"X-Robots-Tag: noai\r\n",
+        b"X-ROBOTS-TAG:noindex \r\n",
+        b"A: \xe9\r\n",
+        b" more\r\n",
+    ]
+    assert parse_header(lines) == (200, {"x-robots-tag": "noai, noindex", "a": "é more"})
+
+
+@pytest.mark.parametrize("lines", [[b"HTTP/1.1 abc\r\n"], [b"HTTP/1.1 200 OK\r\n", b"no colon\r\n"]])
+def test_what_is_no_header_is_refused(lines: list[bytes]) -> None:
+    with pytest.raises(ValueError, match=r"no status line|without a colon"):
+        parse_header(lines)
+
+
+@pytest.mark.parametrize(
+    ("headers", "length"),
+    [
+        ({}, None),
+        ({"content-length": "17"}, 17),
+        ({"content-length": "17, 17"}, 17),
+        ({"content-length": "9" * 40}, int("9" * 18)),
+        ({"content-length": "17", "transfer-encoding": "chunked"}, None),
+    ],
+)
+def test_the_announced_length_is_read(headers: dict[str, str], length: int | None) -> None:
+    assert announced_length(headers) == length
+
+
+@pytest.mark.parametrize("value", ["17, 18", "-1", "abc", "1_0", "²"])
+def test_a_length_that_is_none_or_several_is_refused(value: str) -> None:
+    with pytest.raises(ValueError, match="Content-Length"):
+        announced_length({"content-length": value})
+
+
+def test_bodies_are_packed_once_at_most() -> None:
+    check_codings({"content-encoding": "gzip", "transfer-encoding": "chunked"})
+    check_codings({"content-encoding": "identity, br"})
+    for headers in (
+        {"content-encoding": "gzip, gzip"},
+        {"content-encoding": "br", "transfer-encoding": "GZIP, chunked"},
+    ):
+        with pytest.raises(ValueError, match="packed more than once"):
+            check_codings(headers)

@@ -1,0 +1,109 @@
+import math
+
+from ml_images.download.host_queues import HostQueues
+
+
+class Waits:
+    """A gate that answers as told; 0 if it was not told anything."""
+
+    def __init__(self) -> None:
+        self.waits: dict[str, float] = {}
+        self.asked: list[str] = []
+
+    def ask(self, host: str, now: float) -> float:
+        self.asked.append(host)
+        return self.waits.get(host, 0.0)
+
+    def done(self, host: str, now: float, outcome: str, retry_after_s: float | None) -> None: ...
+
+    def slow_down(self, host: str, interval_s: float) -> None: ...
+
+    def tend(self, now: float) -> None: ...
+
+
+def queues() -> tuple[Waits, HostQueues[str]]:
+    gate = Waits()
+    return gate, HostQueues(gate, patience_s=100.0)
+
+
+def taken(waiting: HostQueues[str], now: float) -> list[str]:
+    found = []
+    while (one := waiting.take(now)) is not None:
+        found.append(one[1])
+    return found
+
+
+def test_hosts_take_turns_and_each_keeps_its_order() -> None:
+    _, waiting = queues()
+    for item in ("a1", "a2", "a3", "b1", "b2", "c1"):
+        waiting.put(item[0], item, 0.0)
+    assert taken(waiting, 0.0) == ["a1", "b1", "c1", "a2", "b2", "a3"]
+    assert len(waiting) == 0
+
+
+def test_a_host_that_has_to_wait_holds_no_other_back_and_is_asked_when_it_is_time() -> None:
+    gate, waiting = queues()
+    gate.waits["a"] = 5.0
+    for item in ("a1", "a2", "b1", "b2"):
+        waiting.put(item[0], item, 0.0)
+    assert taken(waiting, 0.0) == ["b1", "b2"]
+    assert waiting.next_wake == 5.0 and len(waiting) == 2
+    gate.asked.clear()
+    waiting.put("a", "a3", 1.0)
+    assert taken(waiting, 4.9) == [] and gate.asked == []
+    gate.waits.clear()
+    assert taken(waiting, 5.0) == ["a1", "a2", "a3"]
+
+
+def test_a_woken_host_is_asked_at_once_and_not_again_for_its_old_time() -> None:
+    gate, waiting = queues()
+    gate.waits["a"] = 5.0
+    waiting.put("a", "a1", 0.0)
+    assert taken(waiting, 0.0) == []
+    gate.waits["a"] = 50.0
+    waiting.wake("a")
+    assert taken(waiting, 1.0) == []
+    gate.asked.clear()
+    assert taken(waiting, 6.0) == [] and gate.asked == []
+    gate.waits.clear()
+    assert taken(waiting, 51.0) == ["a1"]
+    waiting.wake("nobody")
+
+
+def test_what_is_urgent_goes_first() -> None:
+    _, waiting = queues()
+    waiting.put("a", "a1", 0.0)
+    waiting.put("a", "redirected", 0.0, first=True)
+    assert taken(waiting, 0.0) == ["redirected", "a1"]
+
+
+def test_patience_ends_for_all_that_wait_for_the_host() -> None:
+    gate, waiting = queues()
+    gate.waits = {"shut": math.inf, "later": 101.0, "slow": 50.0}
+    for host in ("shut", "later", "slow"):
+        waiting.put(host, f"{host}1", 0.0)
+        waiting.put(host, f"{host}2", 0.0)
+    assert taken(waiting, 0.0) == []
+    reasons = dict(waiting.given_up)
+    assert set(reasons) == {"shut1", "shut2", "later1", "later2"}
+    assert reasons["shut1"] == "shut: its circuit stays open" and reasons["later2"] == "later: it asks for 101 s"
+    waiting.given_up.clear()
+    assert taken(waiting, 50.0) == taken(waiting, 100.0) == [] and not waiting.given_up
+    taken(waiting, 150.0)
+    assert dict(waiting.given_up) == dict.fromkeys(("slow1", "slow2"), "slow: no permit for 150 s")
+    assert len(waiting) == 0
+
+
+def test_a_slow_host_that_moves_is_not_given_up() -> None:
+    gate, waiting = queues()
+    for number in range(10):
+        waiting.put("a", str(number), 0.0)
+    now = 0.0
+    for number in range(10):
+        gate.waits.clear()
+        waiting.wake("a")
+        assert waiting.take(now) == ("a", str(number))
+        gate.waits["a"] = 90.0
+        assert waiting.take(now) is None
+        now += 90.0
+    assert not waiting.given_up

@@ -1,0 +1,52 @@
+from ml_images.download import progress
+from ml_images.download.progress import OTHER_HOSTS, Progress, duration, line, worst_hosts
+
+
+def test_the_line_says_what_there_is_to_know() -> None:
+    numbers = {"done": 5000, "ok": 4000, "in_flight": 256, "retrying": 12, "waiting": 1300}
+    text = "5,000 of 20,000, 50 images/s, 80.0% ok, 256 in flight, 12 retrying, 1,300 waiting, 5 min 00 s left"
+    assert line(numbers, 20_000, 100.0) == text
+    assert line({}, 20_000, 0.0).endswith("? left")
+
+
+def test_durations() -> None:
+    assert [duration(s) for s in (0, 59.4, 60, 3599, 3600, 100_000)] == [
+        "0 s",
+        "59 s",
+        "1 min 00 s",
+        "59 min 59 s",
+        "1 h 00 min",
+        "27 h 46 min",
+    ]
+
+
+def test_the_worst_hosts_come_first_with_their_commonest_failure() -> None:
+    counting = Progress()
+    for host, outcome, number in (
+        ("good", "ok", 100),
+        ("bad", "ok", 5),
+        ("bad", "timeout", 2),
+        ("bad", "not_found", 3),
+        ("worse", "dns_error", 6),
+    ):
+        for _ in range(number):
+            counting.count_url(host, outcome)
+    assert worst_hosts(counting.hosts) == [("worse", 6, 6, "dns_error"), ("bad", 10, 5, "not_found")]
+    assert worst_hosts(counting.hosts, 1) == [("worse", 6, 6, "dns_error")]
+
+
+def test_a_million_hosts_do_not_fill_the_memory(monkeypatch) -> None:
+    monkeypatch.setattr(progress, "_MOST_HOSTS", 3)
+    counting = Progress()
+    for number in range(10):
+        counting.count_url(f"h{number}", "ok")
+    counting.count_url("h0", "ok")
+    assert counting.hosts["h0"]["ok"] == 2 and counting.hosts[OTHER_HOSTS]["ok"] == 7
+
+
+def test_numbers_are_plain_and_small() -> None:
+    counting = Progress()
+    counting.count_key("ok")
+    counting.count_key("timeout")
+    numbers = counting.numbers()
+    assert numbers["done"] == 2 and numbers["ok"] == 1 and set(map(type, numbers.values())) == {int}

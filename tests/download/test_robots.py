@@ -1,0 +1,120 @@
+import pytest
+
+from ml_images.download.robots import MAX_BYTES, TTL_S, UNREACHABLE_S, Robots, of_head, origin_of, product_of
+from ml_images.download.url import parse_web_url
+
+ORIGIN = "http://a.example"
+FILE = b"""\
+User-agent: otherbot
+Disallow: /
+
+User-agent: ml-images
+Crawl-delay: 2.5
+Disallow: /private/
+Allow: /private/but/
+
+User-agent: *
+Disallow: /
+"""
+
+
+def refusal(robots: Robots, path: str, now: float = 0.0) -> str | None:
+    rules = robots.of(ORIGIN, now)
+    assert rules is not None
+    refused = robots.refusal(rules, ORIGIN + path)
+    return refused[0] if refused is not None else None
+
+
+def learnt(outcome: str, status: int | None = None, body: bytes = b"") -> Robots:
+    robots = Robots("ml-images/0.1 (+http://us.example)")
+    robots.learn(ORIGIN, outcome, status, body, "", 0.0)
+    return robots
+
+
+def test_an_origin_is_unknown_until_its_file_was_fetched() -> None:
+    robots = Robots("ml-images/0.1")
+    assert robots.of(ORIGIN, 0.0) is None
+    robots.learn(ORIGIN, "ok", 200, b"", "", 0.0)
+    assert robots.of(ORIGIN, 0.0) is not None
+    assert robots.of("https://a.example", 0.0) is None and robots.of("http://a.example:81", 0.0) is None
+
+
+def test_our_own_rules_count_and_no_others() -> None:
+    robots = learnt("ok", 200, FILE)
+    assert refusal(robots, "/open/x.jpg") is None
+    assert refusal(robots, "/private/x.jpg") == "robots_disallowed"
+    assert refusal(robots, "/private/but/x.jpg") is None
+
+
+def test_a_wish_for_slowness_is_heard() -> None:
+    robots = Robots("ml-images/0.1")
+    assert robots.learn(ORIGIN, "ok", 200, FILE, "", 0.0).interval_s == 2.5
+    assert robots.learn(ORIGIN, "ok", 200, b"User-agent: *\nRequest-rate: 1/4", "", 0.0).interval_s == 4.0
+    assert robots.learn(ORIGIN, "ok", 200, b"User-agent: *\nDisallow: /x", "", 0.0).interval_s is None
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status", "refused"),
+    [
+        ("http_error", 404, None),
+        ("http_error", 401, None),
+        ("http_error", 418, None),
+        ("redirect_error", 302, None),
+        ("rate_limited", 429, "host_unavailable"),
+        ("server_error", 503, "host_unavailable"),
+        ("timeout", None, "host_unavailable"),
+        ("truncated", 200, "host_unavailable"),
+        ("too_large", 200, "host_unavailable"),
+        ("host_unavailable", None, "host_unavailable"),
+        ("dns_error", None, "dns_error"),
+        ("connect_error", None, "connect_error"),
+        ("tls_error", None, "tls_error"),
+        ("address_refused", None, "address_refused"),
+    ],
+)
+def test_no_file_allows_all_and_no_answer_nothing(outcome: str, status: int | None, refused: str | None) -> None:
+    assert refusal(learnt(outcome, status), "/x.jpg") == refused
+
+
+def test_files_are_asked_for_again_after_a_day_and_silent_hosts_soon() -> None:
+    there, silent = learnt("ok", 200, FILE), learnt("timeout")
+    assert there.of(ORIGIN, TTL_S - 1) is not None and there.of(ORIGIN, TTL_S) is None
+    assert silent.of(ORIGIN, UNREACHABLE_S - 1) is not None and silent.of(ORIGIN, UNREACHABLE_S) is None
+
+
+def test_what_comes_after_500_kib_is_not_read() -> None:
+    filler = b"#" * (MAX_BYTES - 40) + b"\n"
+    late = filler + b" " * 100 + b"\nUser-agent: *\nDisallow: /"
+    assert refusal(learnt("ok", 200, late), "/x.jpg") is None
+    assert refusal(learnt("ok", 200, b"User-agent: *\nDisallow: /\n" + filler), "/x.jpg") == "robots_disallowed"
+
+
+@pytest.mark.parametrize(
+    "body", [b"\xef\xbb\xbfUser-agent: *\nDisallow: /", b"User-agent: *\r\nDisallow: /\xff\xfe\r\nDisallow: /"]
+)
+def test_odd_bytes_do_not_hide_rules(body: bytes) -> None:
+    assert refusal(learnt("ok", 200, body), "/x.jpg") == "robots_disallowed"
+
+
+@pytest.mark.parametrize("body", [b"\0" * 100, b"<html><body>Not here</body></html>", b"Disallow: /"])
+def test_what_is_no_robots_file_allows_all(body: bytes) -> None:
+    assert refusal(learnt("ok", 200, body), "/x.jpg") is None
+
+
+def test_origins_and_names() -> None:
+    assert origin_of(parse_web_url("http://A.example:81/x?y")) == "http://a.example:81"
+    assert origin_of(parse_web_url("https://a.example:443")) == "https://a.example"
+    assert product_of("ml-images/0.1 (+http://us.example)") == "ml-images"
+    assert product_of("photos") == "photos"
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"), [(200, None), (204, None), (404, "http_error"), (429, "rate_limited"), (500, "server_error")]
+)
+def test_any_successful_answer_is_a_file(status: int, outcome: str | None) -> None:
+    assert of_head(status, {"content-type": "text/html"}) == outcome
+
+
+def test_redirects_are_followed() -> None:
+    assert of_head(301, {"location": "/x"}) == "redirect"
+    assert of_head(301, {}) == "http_error"

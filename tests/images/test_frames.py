@@ -1,0 +1,26 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ml_images.images import frames
+from ml_images.images.resize import Shrunk
+
+SIDES = st.integers(1, 2**32 - 1)
+
+
+@given(st.binary(), SIDES, SIDES, SIDES, SIDES, st.integers(-(2**63), 2**63 - 1), st.booleans())
+def test_pictures_come_back_as_they_went(
+    data: bytes, width: int, height: int, original_width: int, original_height: int, phash: int, kept: bool
+) -> None:
+    shrunk = Shrunk(data, width, height, original_width, original_height, phash)
+    frame = frames.of_shrunk(shrunk, kept=kept)
+    kind, length = frames.ANSWER.unpack_from(frame)
+    body = frame[frames.ANSWER.size :]
+    assert (kind, length) == (frames.KEPT if kept else frames.SHRUNK, len(body))
+    assert frames.to_shrunk(kind, body, data if kept else b"not this") == shrunk
+    assert not kept or len(body) < 30
+
+
+@given(st.sampled_from(["undecodable", "too_small"]), st.text())
+def test_refusals_come_back_as_they_went(outcome: str, detail: str) -> None:
+    body = frames.of_refusal(outcome, detail)[frames.ANSWER.size :]
+    assert frames.to_refusal(body) == (outcome, detail.encode(errors="backslashreplace").decode())
