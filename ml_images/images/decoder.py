@@ -13,7 +13,6 @@ import signal
 import socket
 import sys
 import traceback
-from functools import partial
 from types import TracebackType
 from typing import BinaryIO
 
@@ -44,7 +43,7 @@ def main(argv: list[str]) -> None:
     with socket.socket(fileno=os.dup(sys.stdin.fileno())) as master, master.makefile("rb") as requests:
         # Libraries in C tell of broken files there; what goes wrong before this line is to be seen.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
-        sys.excepthook = partial(_tell, master)
+        sys.excepthook = _tell
         try:
             master.sendall(frames.answer(frames.READY))
             _serve(requests, master, cfg)
@@ -55,9 +54,10 @@ def main(argv: list[str]) -> None:
             os._exit(frames.OUT_OF_MEMORY)
 
 
-def _tell(master: socket.socket, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+def _tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """What nobody expected is our bug: it is raised again in the master."""
-    master.sendall(frames.answer(frames.FAILED, "".join(traceback.format_exception(kind, error, trace)).encode()))
+    with socket.socket(fileno=os.dup(sys.stdin.fileno())) as master:
+        master.sendall(frames.answer(frames.FAILED, "".join(traceback.format_exception(kind, error, trace)).encode()))
 
 
 def _warm_up() -> None:

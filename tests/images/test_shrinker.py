@@ -54,8 +54,15 @@ def wait(shrinker: Shrinker, seconds: float = 60.0) -> list[tuple[int, Shrunk | 
 
 
 def children() -> list[int]:
-    """The processes that this one has started and not reaped."""
-    return [int(pid) for file in Path("/proc/self/task").glob("*/children") for pid in file.read_text().split()]
+    """The decoders that this process has started and not reaped; another child of it may be a JVM."""
+    started = [pid for file in Path("/proc/self/task").glob("*/children") for pid in file.read_text().split()]
+    return [int(pid) for pid in started if _is_decoder(Path("/proc", pid))]
+
+
+def _is_decoder(process: Path) -> bool:
+    """Also a zombie, which has no command line any more; the JVM of a Spark session is none."""
+    command = process.joinpath("cmdline").read_bytes()
+    return b"ml_images.images.decoder" in command or not command
 
 
 def decoder() -> int:

@@ -135,7 +135,9 @@ def test_archives_of_all_kinds_become_one_images_table(world: Path, tmp_path: Pa
     (world / "n00000006.tar").write_bytes(tar_of(of_synset(6)))
     assert extract.main(argv) == 0
     report = json.loads((tmp_path / "out/report.json").read_text())
-    assert report["counts"]["keys"]["asked for"] == sum(outcome != "ok" for outcome in outcomes) + 2
+    assert (
+        report["counts"]["keys"]["asked for"] == sum(outcome != "ok" for outcome in outcomes) + 3
+    )  # absent, ambiguous, unsafe
     rows = images_of(tmp_path / "out")
     assert all(rows[key]["outcome"] == "ok" for key in PICTURES)
 
