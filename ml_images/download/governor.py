@@ -24,6 +24,7 @@ from types import TracebackType
 from ml_images.download.config import PolitenessConfig
 from ml_images.download.host_limits import HostLimits
 from ml_images.download.leases import Question, answer, pause_s
+from ml_images.download.progress import OF_THE_MOMENT
 
 GREETING_S = 10.0  # to prove that one knows the secret
 _LONGEST_GREETING = 256
@@ -176,7 +177,7 @@ class Governor:
         with self._lock:
             if self._clients.pop(client.number, None) is None:
                 return
-            self._left.update(client.progress)
+            self._left.update({name: count for name, count in client.progress.items() if name not in OF_THE_MOMENT})
         self._selector.unregister(client.connection)
         client.connection.close()
         self._limits.leave(client.number)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 _MOST_HOSTS = 5_000  # told one by one; a list may have a million
+OF_THE_MOMENT = ("in_flight", "waiting", "retrying", "decoding")  # of Progress.numbers; they end with their worker
 OTHER_HOSTS = "(other hosts)"
 
 

@@ -38,6 +38,9 @@ class _Recent:
         return result
 
     def put(self, key: Hashable, result: Result) -> None:
+        before = self._results.pop(key, None)
+        if before is not None:
+            self._left += _size(before)
         self._results[key] = result
         self._left -= _size(result)
         while self._left < 0 and len(self._results) > 1:

@@ -37,7 +37,7 @@ def retry_after_s(value: str | None, now: datetime) -> float | None:
         return float(text[:9])
     try:
         until = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter from a year or a zone of twenty digits
         return None
     if until.tzinfo is None:
         until = until.replace(tzinfo=timezone.utc)

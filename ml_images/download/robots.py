@@ -16,6 +16,7 @@ from ml_images.download.verdict import REDIRECT, REDIRECTS
 
 MAX_BYTES = 500 * 1024  # of a file that count (RFC 9309, 2.5: at least that many)
 MAX_REDIRECTS = 5  # RFC 9309, 2.3.1.2
+_MOST_REQUESTS = 10**9  # of a Request-rate; more is no limit
 TTL_S = 24 * 3600.0  # RFC 9309, 2.4
 UNREACHABLE_S = 300.0
 _MOST_ORIGINS = 4096  # some 2 KB each; files of 500 KB are rare
@@ -67,7 +68,9 @@ class Robots:
         if outcome == "ok":
             file = Protego.parse(body[:MAX_BYTES].decode("utf-8-sig", errors="replace"))
             delay, rate = file.crawl_delay(self.product), file.request_rate(self.product)
-            interval = max(delay or 0.0, rate.seconds / rate.requests if rate is not None and rate.requests else 0.0)
+            # A number of four hundred digits divides no float.
+            spacing = rate.seconds / min(rate.requests, _MOST_REQUESTS) if rate is not None and rate.requests else 0.0
+            interval = max(delay or 0.0, spacing)
             return Rules(now + TTL_S, file, interval_s=interval or None)
         if status is not None and 400 <= status < 500 and outcome not in ("rate_limited", "timeout"):
             return Rules(now + TTL_S)

@@ -6,7 +6,7 @@ from typing import Literal
 from ml_images.options import option
 
 # Where Pillow itself refuses to decode (Image.MAX_IMAGE_PIXELS doubled), whatever anybody asks for.
-_PILLOWS_PIXELS = 178_956_970
+PILLOWS_PIXELS = 178_956_970
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ class ImageConfig:
             raise ValueError(f"quality must be from 1 to 95, got {self.quality}")
         if self.min_side < 1 or (self.min_side > self.side and not self.keeps_bytes):
             raise ValueError(f"min_side must be from 1 to short_side ({self.short_side}), got {self.min_side}")
-        if not self.min_side**2 <= self.max_pixels <= _PILLOWS_PIXELS:
+        if not self.min_side**2 <= self.max_pixels <= PILLOWS_PIXELS:
             raise ValueError(
-                f"max_pixels must be from min_side squared ({self.min_side**2}) to {_PILLOWS_PIXELS} "
+                f"max_pixels must be from min_side squared ({self.min_side**2}) to {PILLOWS_PIXELS} "
                 f"(Pillow's own limit), got {self.max_pixels}"
             )
         if self.decode_timeout_s <= 0:

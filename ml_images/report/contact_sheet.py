@@ -8,12 +8,9 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from ml_images.images.config import ImageConfig
-from ml_images.images.resize import shrink
 from ml_images.outcomes import BY_NAME
 from ml_images.report.page import data_uri, grouped, percent, visible
 
-SIDE = 112  # of a picture on the page, in pixels
 COLUMNS = [
     "key",
     "outcome",
@@ -57,15 +54,15 @@ def render_contact_sheet(
     examples: Sequence[Mapping[str, Any]],
     written: str,
 ) -> str:
-    """One HTML page that needs nothing else. `outcomes`: rows of the table by name; `examples`: rows with COLUMNS."""
+    """One HTML page that needs nothing else. `outcomes`: rows of the table by name; `examples`: rows with COLUMNS, and
+    those that are ok with a `thumbnail` (a JPEG)."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"grouped": grouped, "percent": percent, "visible": visible}
     page = environment.from_string(files(__package__).joinpath("contact_sheet.html").read_text(encoding="utf-8"))
     by_outcome = defaultdict(list)
     for row in examples:
         by_outcome[row["outcome"]].append(row)
-    config = ImageConfig(short_side=SIDE, quality=80)
-    pictures = [{**row, "source": data_uri(shrink(row["data"], config).data)} for row in by_outcome["ok"]]
+    pictures = [{**row, "source": data_uri(row["thumbnail"])} for row in by_outcome["ok"] if row["thumbnail"]]
     total = sum(outcomes.values())
     kinds = [
         {"name": name, "count": count, "share": count / total, "meaning": BY_NAME[name].meaning}

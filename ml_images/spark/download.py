@@ -64,8 +64,8 @@ def fetch_missing(
     tables.claim(location, "images")
     rows = images_table.ledger(spark, location)
     missing = images_table.pending(entries, rows)
-    if not cfg.base_url:
-        missing = _without_hopeless(missing, rows)
+    if not any("{key}" in url for url in columns.urls):
+        missing = _without_hopeless(missing, rows, cfg.base_url)
     num_wanted, num_missing = entries.count(), missing.count()
     placeholders = 0
     if num_missing:
@@ -85,9 +85,11 @@ def fetch_missing(
     }
 
 
-def _without_hopeless(missing: DataFrame, rows: DataFrame) -> DataFrame:
-    """Without the keys that are no URL, are in no list, and have a row already, from an archive perhaps."""
-    hopeless = F.col("urls").isNull() & ~F.col("key").contains("://")
+def _without_hopeless(missing: DataFrame, rows: DataFrame, base_url: str) -> DataFrame:
+    """Without the keys that have no URL, but a row already, from an archive perhaps."""
+    has_url = F.exists("urls", lambda url: F.trim(url) != "")
+    is_url = F.col("urls").isNull() & (F.col("key").contains("://") | F.lit(bool(base_url)))
+    hopeless = ~(F.coalesce(has_url, F.lit(False)) | is_url)
     known = missing.where(hopeless).select("key").join(rows.select("key"), on="key", how="left_semi")
     return missing.join(known, on="key", how="left_anti")
 
@@ -105,8 +107,8 @@ def _driver_host(spark: SparkSession) -> str:
 def _share_out(spark: SparkSession, missing: DataFrame, num_missing: int) -> DataFrame:
     """Two tasks a core at least, so that a small job is parallel; a task's entries by hash of their first URL."""
     num_tasks = max(-(-num_missing // TASK_ROWS), min(num_missing, 2 * spark.sparkContext.defaultParallelism))
-    first_url = F.coalesce(F.element_at("urls", 1), F.col("key"))
-    hashed = missing.withColumn("place", F.xxhash64(first_url))
+    first_url = F.get(F.filter("urls", lambda url: F.trim(url) != ""), 0)
+    hashed = missing.withColumn("place", F.xxhash64(F.coalesce(F.trim(first_url), F.col("key"))))
     return hashed.repartition(num_tasks, "place").sortWithinPartitions("place", "key").select(*ENTRY.names)
 
 

@@ -13,6 +13,8 @@ from ml_images.options import option
 from ml_images.storage import tables
 from ml_images.storage.paths import join, open_location
 
+_PART_BYTES = 128 << 20  # of pictures, after which a part is written even if it has few rows
+
 
 @dataclass(frozen=True)
 class PartConfig:
@@ -39,6 +41,7 @@ class ImageParts:
         self._attempt = context.taskAttemptId()
         self._cfg, self._number = cfg, 0
         self._gathered: list[Fetched] = []
+        self._bytes = 0  # of their pictures
         self._since = monotonic()
         self.rows = 0
 
@@ -56,7 +59,9 @@ class ImageParts:
         if not self._gathered:
             self._since = monotonic()
         self._gathered.append(fetched)
-        if len(self._gathered) >= self._cfg.rows or monotonic() - self._since >= self._cfg.seconds:
+        self._bytes += len(fetched.picture.data) if fetched.picture is not None else 0
+        enough = len(self._gathered) >= self._cfg.rows or self._bytes >= _PART_BYTES
+        if enough or monotonic() - self._since >= self._cfg.seconds:
             self.write()
 
     def write(self) -> None:
@@ -65,4 +70,4 @@ class ImageParts:
             name = f"{self._task}{self._attempt:08d}-{self._number:06d}.parquet"
             tables.write_part(join(self._staging, name), pa.Table.from_batches([to_batch(self._gathered)]))
             self.rows += len(self._gathered)
-            self._gathered, self._number = [], self._number + 1
+            self._gathered, self._bytes, self._number = [], 0, self._number + 1

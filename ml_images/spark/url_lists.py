@@ -25,7 +25,7 @@ def read_entries(spark: SparkSession, labels: str, lists: Sequence[str], columns
 
 
 def read_lists(spark: SparkSession, files: Sequence[str], columns: ListColumns) -> DataFrame:
-    """The entries of all lists, by the columns of download.entries.ENTRY; one a key (of several, the least in order).
+    """The entries of all lists, by the columns of download.entries.ENTRY; one a key (of several, that with most in it).
 
     Raises InputError for a missing file, an ending that tells no format, and a column that is not there.
     """
@@ -40,7 +40,10 @@ def read_lists(spark: SparkSession, files: Sequence[str], columns: ListColumns) 
     ]
     together = reduce(DataFrame.unionByName, frames)
     rest = [name for name in ENTRY.names if name != "key"]
-    return together.groupBy("key").agg(F.min(F.struct(*rest)).alias("entry")).select("key", "entry.*")
+    missing = sum((F.col(name).isNull().cast("int") for name in rest if name != "urls"), F.lit(0))
+    blank = F.size(F.filter("urls", lambda url: url.isNull() | (F.trim(url) == "")))
+    least = F.min(F.struct((blank + missing).alias("missing"), *rest)).alias("entry")
+    return together.groupBy("key").agg(least).select("key", *(f"entry.{name}" for name in rest))
 
 
 def _format(location: str) -> str:

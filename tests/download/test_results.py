@@ -38,3 +38,12 @@ def test_pictures_do_not_push_failures_out() -> None:
     for number in range(100):
         memory.failed(f"f{number}", Result("timeout"))
     assert memory.get(Candidate("u")) is None
+
+
+def test_a_failure_told_again_and_again_takes_its_room_once() -> None:
+    memory = Memory(20_000)
+    for number in range(10):
+        memory.failed(f"other {number}", Result("not_found"))
+    for _ in range(100):
+        memory.failed("u", Result("timeout"))
+    assert all(memory.get(Candidate(f"other {number}")) is not None for number in range(10))

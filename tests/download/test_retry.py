@@ -71,6 +71,8 @@ def test_the_same_key_and_attempt_wait_the_same_and_others_differ() -> None:
         ("", None),
         ("²", None),
         ("Mon, 99 May 2026 03:02:31 GMT", None),
+        ("Mon, 01 Jan 99999999999999999999 00:00:00 GMT", None),
+        ("Mon, 04 May 2026 03:02:31 +99999999999999999999", None),
     ],
 )
 def test_retry_after_is_read_as_seconds_or_date(value: str | None, seconds: float | None) -> None:

@@ -51,6 +51,8 @@ def test_a_wish_for_slowness_is_heard() -> None:
     assert robots.learn(ORIGIN, "ok", 200, FILE, "", 0.0).interval_s == 2.5
     assert robots.learn(ORIGIN, "ok", 200, b"User-agent: *\nRequest-rate: 1/4", "", 0.0).interval_s == 4.0
     assert robots.learn(ORIGIN, "ok", 200, b"User-agent: *\nDisallow: /x", "", 0.0).interval_s is None
+    endless = b"User-agent: *\nRequest-rate: 1" + b"0" * 400 + b"/1"
+    assert (robots.learn(ORIGIN, "ok", 200, endless, "", 0.0).interval_s or 0.0) < 1e-6
 
 
 @pytest.mark.parametrize(

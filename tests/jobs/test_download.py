@@ -310,6 +310,9 @@ def test_lists_of_urls_with_fall_backs_sizes_and_digests(pictures: Any, tmp_path
     assert found["gone"]["url"].endswith("/im_3.png") and found["gone"]["attempts"] == 2
     assert (found["turned"]["width"], found["turned"]["height"]) == (30, 40)
     assert found["nonsense"]["detail"] == "size 'many' is no number of bytes"
+    assert download.main([*argv, f"urls={tmp_path / 'list.csv'}", *columns, "max_loss=1"]) == 0
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["counts"]["keys"]["fetched"] == 0  # what has no URL is not looked for again
 
 
 def test_keys_that_share_a_url_share_one_request(pictures: Any, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ def jpeg() -> bytes:
 
 def test_pictures_are_inside_and_failures_say_what_was_seen() -> None:
     examples = [
-        row("k1", data=jpeg(), width=300, height=200),
+        row("k1", thumbnail=jpeg(), width=300, height=200),
         row("k2", "not_found", url="http://h/2", final_url="http://h/2", status=404),
         row("http://h/3", "timeout", url="http://h/3", final_url="http://h/3", detail="no byte for 10 s"),
     ]
@@ -42,5 +42,7 @@ def test_the_worst_of_a_host_is_its_most_frequent_loss() -> None:
 
 
 def test_a_table_where_all_is_well_or_nothing_is_there() -> None:
-    assert "Examples of what was lost" not in render_contact_sheet("t", {"ok": 1}, [], [row("k", data=jpeg())], "today")
+    assert "Examples of what was lost" not in render_contact_sheet(
+        "t", {"ok": 1}, [], [row("k", thumbnail=jpeg())], "today"
+    )
     assert "0 rows" in render_contact_sheet("t", {}, [], [], "today")

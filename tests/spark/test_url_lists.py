@@ -67,6 +67,13 @@ def test_a_key_in_several_rows_has_one_entry_the_same_on_every_run(spark: Any, t
     assert found(entries) == {"k": (["http://h/a"], None, None, None)}
 
 
+def test_of_several_rows_of_a_key_the_fullest_counts(spark: Any, tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("id,url,turn\nk,,90\nk,http://h/a,\nk,http://h/b,90\n")
+    columns = ListColumns(key="id", urls=["url"], rotation="turn")
+    entries = read_entries(spark, "", [str(tmp_path / "list.csv")], columns)
+    assert found(entries) == {"k": (["http://h/b"], None, None, "90")}
+
+
 def test_a_template_needs_no_column(spark: Any, tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("id,other\nk,1\n")
     columns = ListColumns(key="id", urls=["http://mirror/{key}.jpg"])
