@@ -45,7 +45,7 @@ def compare_pictures(ours: str, theirs: str) -> Likeness:
         if bad:
             raise Different(f"{ours} and {theirs} differ in keys or sizes: {bad}")
         (rows,) = con.sql("SELECT count(*) FROM ours").fetchall()[0]
-        query = f"SELECT key, data, jpg FROM {joined} ORDER BY hash(key) LIMIT {_LOOKED_AT}"
+        query = f"SELECT ours.key, data, jpg FROM {joined} ORDER BY hash(ours.key) LIMIT {_LOOKED_AT}"
         found = [(psnr(data, jpg), key) for key, data, jpg in con.sql(query).fetchall()]
     worst, key = min(found)
     if worst < LEAST_PSNR:
