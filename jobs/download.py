@@ -30,6 +30,9 @@ from ml_images.storage import tables
 from ml_images.storage.lock import locked
 from ml_images.storage.paths import join, resolve
 
+# A speculative copy of a task would fetch or read everything again.
+_NO_COPIES = {"spark.speculation": "false"}
+
 
 @dataclass(frozen=True)
 class Job:
@@ -63,7 +66,7 @@ def main(argv: Sequence[str]) -> int:
     tables.claim(output, "download")
     images = join(output, "images")
     report = JobReport("download", output, config.to_dict(job))
-    with locked(images), session.opened("download", job.spark) as spark:
+    with locked(images), session.opened("download", _NO_COPIES | job.spark) as spark:
         entries = read_entries(spark, job.labels, job.urls, job.columns)
         counts = fetch_missing(entries, images, job.download, job.columns, job.part, job.placeholder_keys)
         outcomes = count_outcomes(spark, images, entries)

@@ -30,6 +30,9 @@ from ml_images.storage.paths import for_spark, join, resolve
 
 SHOWN = 20  # archives that could not be read to their end
 
+# A speculative copy of a task would fetch or read everything again.
+_NO_COPIES = {"spark.speculation": "false"}
+
 
 @dataclass(frozen=True)
 class Job:
@@ -54,7 +57,7 @@ def main(argv: Sequence[str]) -> int:
     tables.claim(output, "download")  # one folder, one table, whatever it comes from
     images = join(output, "images")
     report = JobReport("extract", output, config.to_dict(job))
-    with locked(images), session.opened("extract", job.spark) as spark:
+    with locked(images), session.opened("extract", _NO_COPIES | job.spark) as spark:
         keys = spark.read.parquet(for_spark(job.labels)).select("key").where(~F.col("key").contains("://"))
         done = extract_missing(keys, archives, images, job.extract)
         outcomes = count_outcomes(spark, images, keys)

@@ -4,6 +4,8 @@ tag        = class [":" confidence]               class = digits
 confidence = [sign] (digits ["." [digits]] | "." digits) [("e" | "E") [sign] digits]
 """
 
+from typing import Any
+
 import numpy as np
 
 from ml_images.annotations import reasons
@@ -27,7 +29,7 @@ _NAMES = (b"nan", b"inf", b"infinity")
 
 
 @uncounted
-def short_tag(data: Bytes, at: int) -> tuple[int, int, int]:
+def short_tag(data: Bytes, at: int) -> tuple[int, int, Any]:
     """(end, class, tenths) of the tag that begins at `at`, if it is one like 7, 7:1 or 7:0.9, as nearly all are; with
     more than 10 tenths it is for `parse_tag`.
 
@@ -53,7 +55,7 @@ def short_tag(data: Bytes, at: int) -> tuple[int, int, int]:
     is_form = size == 2 or (size == 4 and rest >> np.uint64(16) & _BYTE == _DOT)
     if not is_form or rest & _BYTE != _COLON or not 0 <= ones <= 9 or not 0 <= tenths <= 9:
         return at, 0, NOT_SHORT
-    return end, tag_class, ones * 10 + tenths  # type: ignore[return-value]
+    return end, tag_class, ones * 10 + tenths
 
 
 @uncounted

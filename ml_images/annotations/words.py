@@ -4,6 +4,8 @@ A word is a little-endian 64-bit number: the first byte of the text is the lowes
 without looking at each: https://graphics.stanford.edu/~seander/bithacks.html#ZeroInWord
 """
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -64,12 +66,12 @@ def other_than_digits(word: np.uint64) -> np.uint64:
 
 
 @uncounted
-def decimal(word: np.uint64, digits: int) -> int:
+def decimal(word: np.uint64, digits: int) -> Any:
     """The number that the first bytes of `word` spell, 1 to 8 `digits`: neighbours are added up in pairs."""
     ones = (word ^ _ZEROS) << np.uint64(64 - 8 * digits)
     tens = (ones * np.uint64(10) + (ones >> np.uint64(8))) & np.uint64(0x00FF00FF00FF00FF)
     hundreds = (tens * np.uint64(100) + (tens >> np.uint64(16))) & np.uint64(0x0000FFFF0000FFFF)
-    return np.int64((hundreds * np.uint64(10000) + (hundreds >> np.uint64(32))) & np.uint64(0xFFFFFFFF))  # type: ignore[return-value]
+    return np.int64((hundreds * np.uint64(10000) + (hundreds >> np.uint64(32))) & np.uint64(0xFFFFFFFF))
 
 
 @uncounted
@@ -80,9 +82,9 @@ def bits_below(marks: np.uint64) -> np.uint64:
 
 
 @uncounted
-def bytes_in(bits: np.uint64) -> int:
+def bytes_in(bits: np.uint64) -> Any:
     """How many bytes the mask that `bits_below` gives has."""
-    return np.int64((bits & _ONES) * _ONES >> np.uint64(56))  # type: ignore[return-value]
+    return np.int64((bits & _ONES) * _ONES >> np.uint64(56))
 
 
 @uncounted

@@ -64,8 +64,7 @@ def _read(spark: SparkSession, kind: str, location: str) -> DataFrame:
         lines = spark.read.text(path).select(F.trim("value").alias("url"))
         return lines.where(F.col("url") != "")
     # Quotes inside a quoted field are doubled (RFC 4180), not escaped by a backslash as Spark expects.
-    options = {"header": True, "escape": '"', "sep": "\t" if kind == "tsv" else ",", "mode": "PERMISSIVE"}
-    return spark.read.csv(path, **options)  # type: ignore[arg-type]
+    return spark.read.csv(path, header=True, escape='"', sep="\t" if kind == "tsv" else ",", mode="PERMISSIVE")
 
 
 def _entries(frame: DataFrame, location: str, columns: ListColumns) -> DataFrame:
