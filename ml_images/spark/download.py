@@ -1,4 +1,4 @@
-"""Keys in, the `images` table out: one row for every distinct key, and no URL fetched twice by any plan or rerun.
+"""Keys in, the `images` table out: one row for every distinct key; no plan or rerun fetches again what is final.
 
 A run fetches the keys that have no final row yet. Entries with the same first URL go to the same task, one after the
 other; else tasks are fair samples of the URLs. A worker streams its entries through the crawl and stages parts as rows
