@@ -27,6 +27,7 @@ dbutils.widgets.text("annotations", "", "Output folder of jobs/annotate.py")
 from ml_images.hierarchy.ancestors import find_ancestors
 from ml_images.hierarchy.defects import defects_table, of_kind, shallow_leaves
 from ml_images.hierarchy.describe import describe_hierarchy
+from ml_images.hierarchy.vocabulary import parents_of
 from ml_images.report.hierarchy_figures import subtree_sizes
 from ml_images.report.notebook import figures_html, numbers_table
 from ml_images.report.radial_tree import radial_tree
@@ -45,7 +46,7 @@ vocabulary = tables.read_table(join(annotations, "vocabulary"), "vocabulary")
 
 # COMMAND ----------
 
-display(numbers_table(describe_hierarchy(find_ancestors(vocabulary["parents"].to_pylist()))).to_pandas())
+display(numbers_table(describe_hierarchy(find_ancestors(parents_of(vocabulary)))).to_pandas())
 
 # COMMAND ----------
 

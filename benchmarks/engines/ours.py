@@ -2,10 +2,9 @@
 
     python benchmarks/engines/ours.py MASTER JOB [key=value ...]       e.g. local[2] annotate lists=... output=...
 
-Start is what imports are for the peers: the Spark session, and an empty job whose tasks start the Python workers, which
-import the job's engine and what it imports late (numba most of itself at the first compiled call, pyarrow pandas at the
-first list). Loading each compiled loop from the cache, the job's own imports in the driver but for its engine, and the
-report are part of the work.
+Start is the imports, as for the peers: those of the job, the Spark session, and an empty job whose tasks start the
+Python workers, which import the job's engine and what it imports late (numba most of itself at the first compiled call,
+pyarrow pandas at the first list). Loading each compiled loop from the cache and the report are part of the work.
 """
 
 import importlib
@@ -25,13 +24,13 @@ _WORKER = pa.schema([pa.field("number", pa.int64())])
 
 def main(master: str, job: str, arguments: list[str]) -> int:
     clock = Clock()
+    module = importlib.import_module(f"ml_images.jobs.{job}")
     options = {"spark.master": master, "spark.ui.enabled": "false"}
     if not master.startswith("local"):  # a cluster on this machine: cluster/standalone.sh gives a worker 1 GB
         options |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
         options |= {"spark.executor.memory": "600m", "spark.executor.cores": "1"}
     with session.opened("benchmark", options, light=job != "download") as spark:  # as the jobs themselves
         _start_workers(spark, f"ml_images.spark.{job}")
-        module = importlib.import_module(f"ml_images.jobs.{job}")
         clock.ready()
         code = int(module.main(arguments))
         clock.done()

@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ml_images.hierarchy.ancestors import Ancestors, find_ancestors
+from ml_images.hierarchy.vocabulary import parents_of
 
 KINDS = ("shallow_leaves", "named_after", "claimed", "same_names", "only_child")
 
@@ -66,7 +67,7 @@ def defects_table(vocabulary: pa.Table) -> pa.Table:
     Columns: kind, class, name, classes_below, score, others (their first names), finding (a sentence).
     """
     names = vocabulary["names"].to_pylist()
-    parents = vocabulary["parents"].to_pylist()
+    parents = parents_of(vocabulary)
     below = np.bincount(find_ancestors(parents).indices, minlength=len(names)).tolist()
     defects = find_defects(names, parents)
     return pa.table(
@@ -91,7 +92,7 @@ def of_kind(defects: pa.Table, kind: str) -> pa.Table:
 
 def shallow_leaves(vocabulary: pa.Table) -> list[int]:
     """The leaves of all defects of kind shallow_leaves, ascending."""
-    defects = find_defects(vocabulary["names"].to_pylist(), vocabulary["parents"].to_pylist())
+    defects = find_defects(vocabulary["names"].to_pylist(), parents_of(vocabulary))
     return sorted({c for defect in defects if defect.kind == "shallow_leaves" for c in defect.others})
 
 

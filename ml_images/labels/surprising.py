@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from ml_images.hierarchy.ancestors import Ancestors, find_ancestors
 from ml_images.hierarchy.common import on_one_path
+from ml_images.hierarchy.vocabulary import parents_of
 
 NUM_PAIRS = 30
 MIN_COUNT = 10  # images with both classes
@@ -28,7 +29,7 @@ def surprising_pairs(
     Columns: name_a, name_b, count, a_given_b, b_given_a, lift, lift_at_least, pmi, class_a, class_b.
     """
     names = [names[0] for names in vocabulary["names"].to_pylist()]
-    ancestors = find_ancestors(vocabulary["parents"].to_pylist())
+    ancestors = find_ancestors(parents_of(vocabulary))
     counts = pairs["count"].to_numpy()
     at_least = pairs["lift"].to_numpy() * (1 - DEVIATIONS / np.sqrt(counts)).clip(min=0)
     a, b = pairs["class_a"].to_numpy(), pairs["class_b"].to_numpy()

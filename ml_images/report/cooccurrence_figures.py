@@ -15,6 +15,7 @@ from matplotlib.colors import to_hex
 
 from ml_images.errors import InputError
 from ml_images.hierarchy.ancestors import Ancestors, find_ancestors
+from ml_images.hierarchy.vocabulary import parents_of
 from ml_images.report.radial_layout import lay_out
 from ml_images.report.svg import FAINT, GREY, INK, Figure
 
@@ -40,7 +41,7 @@ def heat_map(cooccurrence: pa.Table, vocabulary: pa.Table, num_classes: int = NU
     if not len(a) or b.max() >= len(vocabulary):
         found = f"class {b.max()}" if len(a) else "no pair"
         raise InputError(f"cooccurrence table: {found}, expected classes 0 to {len(vocabulary) - 1} of the vocabulary")
-    parents = vocabulary["parents"].to_pylist()
+    parents = parents_of(vocabulary)
     names = [names[0] for names in vocabulary["names"].to_pylist()]
     images = np.zeros(len(vocabulary), np.int64)
     images[a[a == b]] = counts[a == b]

@@ -8,13 +8,14 @@ import pyarrow.compute as pc
 
 from ml_images.hierarchy.ancestors import find_ancestors
 from ml_images.hierarchy.describe import describe_hierarchy
+from ml_images.hierarchy.vocabulary import parents_of
 from ml_images.labels.statistics import ORIGINS, TRAINABLE_ABOVE
 from ml_images.report.contents import Report
 
 
 def hierarchy(vocabulary: pa.Table) -> dict[str, Any]:
     """`describe_hierarchy` of a vocabulary by schemas.VOCABULARY, its roots with their names."""
-    numbers = describe_hierarchy(find_ancestors(vocabulary["parents"].to_pylist()))
+    numbers = describe_hierarchy(find_ancestors(parents_of(vocabulary)))
     names = vocabulary["names"]
     roots = [{**root, "names": names[root["class"]].as_py()} for root in numbers["roots"]]
     return {**numbers, "roots": roots}

@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 
 from ml_images.hierarchy.ancestors import find_ancestors
+from ml_images.hierarchy.vocabulary import parents_of
 from ml_images.report.radial_tree import depth_colours
 from ml_images.report.svg import GREY, Figure, canvas, inline
 
@@ -19,7 +20,7 @@ def subtree_sizes(vocabulary: pa.Table) -> Figure:
     """
     names = [names[0] for names in vocabulary["names"].to_pylist()]
     depths = vocabulary["depth"].to_numpy()
-    below = np.bincount(find_ancestors(vocabulary["parents"].to_pylist()).indices, minlength=len(names))
+    below = np.bincount(find_ancestors(parents_of(vocabulary)).indices, minlength=len(names))
     listed = [_largest(np.flatnonzero((depths == depth) & (below > 0)), below) for depth in range(MAX_DEPTHS)]
     listed = [classes for classes in listed if len(classes)]
     shown = np.concatenate(listed)

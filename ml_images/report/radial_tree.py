@@ -14,6 +14,7 @@ import pyarrow as pa
 from matplotlib.colors import to_hex
 
 from ml_images.hierarchy.ancestors import find_ancestors
+from ml_images.hierarchy.vocabulary import parents_of
 from ml_images.report.radial_layout import Floats, RadialLayout, lay_out, on_circle
 from ml_images.report.svg import FAINT, GREY, INK, VERMILLION, Figure
 
@@ -34,7 +35,7 @@ def radial_tree(vocabulary: pa.Table, marked: Sequence[int] = ()) -> Figure:
     Formulas: angle = position * 360 + 270 degrees, radius = the depth's share of the rim under a square root, so that
     rings have equal areas. Edges beyond the first parent are dashed.
     """
-    parents = vocabulary["parents"].to_pylist()
+    parents = parents_of(vocabulary)
     names = [names[0] for names in vocabulary["names"].to_pylist()]
     depths = vocabulary["depth"].to_numpy()
     layout = lay_out(parents)
