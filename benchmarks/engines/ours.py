@@ -14,7 +14,6 @@ from functools import partial
 
 import pyarrow as pa
 from clock import Clock
-from numba.core.registry import cpu_target
 from pyspark.sql import SparkSession
 
 from ml_images.spark import session, work
@@ -44,6 +43,8 @@ def _start_workers(spark: SparkSession, engine: str) -> None:
 
 def _import(batches: Iterable[pa.RecordBatch], *, engine: str) -> Iterable[pa.RecordBatch]:
     importlib.import_module(engine)
+    from numba.core.registry import cpu_target  # here, as what a task's function names is sent along with it
+
     cpu_target.target_context.refresh()
     return batches
 

