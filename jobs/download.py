@@ -24,7 +24,6 @@ from ml_images.spark import session
 from ml_images.spark.contact_sheet import find_examples, worst_hosts
 from ml_images.spark.download import fetch_missing
 from ml_images.spark.image_parts import PartConfig
-from ml_images.spark.images_table import count_outcomes
 from ml_images.spark.url_lists import read_entries
 from ml_images.storage import tables
 from ml_images.storage.lock import locked
@@ -32,6 +31,7 @@ from ml_images.storage.paths import join, resolve
 
 # A speculative copy of a task would fetch or read everything again.
 _NO_COPIES = {"spark.speculation": "false"}
+_TRIES = 4  # of a task whose worker dies
 
 
 @dataclass(frozen=True)
@@ -66,27 +66,26 @@ def main(argv: Sequence[str]) -> int:
     tables.claim(output, "download")
     images = join(output, "images")
     report = JobReport("download", output, config.to_dict(job))
-    with locked(images), session.opened("download", _NO_COPIES | job.spark) as spark:
-        entries = read_entries(spark, job.labels, job.urls, job.columns)
-        counts = fetch_missing(entries, images, job.download, job.columns, job.part, job.placeholder_keys)
-        outcomes = count_outcomes(spark, images, entries)
+    with locked(images), session.opened("download", _NO_COPIES | job.spark, task_failures=_TRIES) as spark:
+        entries, size = read_entries(spark, job.labels, job.urls, job.columns)
+        done = fetch_missing(entries, size, images, job.download, job.columns, job.part, job.placeholder_keys)
         hosts = worst_hosts(spark, images)
         examples = find_examples(spark, images)
-    report.counts["keys"] = counts
-    report.counts["images by outcome"] = outcomes
+    report.counts["keys"] = done.counts
+    report.counts["images by outcome"] = done.outcomes
     if hosts:
         report.counts["hosts that lost most"] = {
             f"{host.host}, mostly {host.commonest_loss}": host.lost for host in hosts
         }
     source = provenance()
     written = f"{source['written_at']}, commit {source['commit'] or 'unknown'}"
-    page = render_contact_sheet("What was fetched", outcomes, hosts, examples, written)
+    page = render_contact_sheet("What was fetched", done.outcomes, hosts, examples, written)
     tables.write_text(join(output, "contact_sheet.html"), page)
     report.finish()
-    if not counts["fetched"]:
+    if not done.counts["fetched"]:
         print("nothing was left to do: every key has a row that deserves no other try")
-    lost = sum(outcomes.values()) - outcomes.get("ok", 0)
-    return entry.TOO_MUCH_LOST if lost > job.max_loss * sum(outcomes.values()) else entry.DONE
+    lost = done.counts["keys"] - done.outcomes.get("ok", 0)
+    return entry.TOO_MUCH_LOST if lost > job.max_loss * done.counts["keys"] else entry.DONE
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ SHOWN = 20  # archives that could not be read to their end
 
 # A speculative copy of a task would fetch or read everything again.
 _NO_COPIES = {"spark.speculation": "false"}
+_TRIES = 4  # of a task whose worker dies
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def main(argv: Sequence[str]) -> int:
     tables.claim(output, "download")  # one folder, one table, whatever it comes from
     images = join(output, "images")
     report = JobReport("extract", output, config.to_dict(job))
-    with locked(images), session.opened("extract", _NO_COPIES | job.spark) as spark:
+    with locked(images), session.opened("extract", _NO_COPIES | job.spark, task_failures=_TRIES) as spark:
         keys = spark.read.parquet(for_spark(job.labels)).select("key").where(~F.col("key").contains("://"))
         done = extract_missing(keys, archives, images, job.extract)
         outcomes = count_outcomes(spark, images, keys)

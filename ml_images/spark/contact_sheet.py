@@ -1,46 +1,70 @@
 """What the contact sheet shows of an images table: the hosts that lost most, and some rows of every outcome."""
 
+import itertools
 import select
-from collections import Counter, defaultdict
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from pyspark.sql import SparkSession, Window
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema
 
 from ml_images.images.config import PILLOWS_PIXELS, ImageConfig
 from ml_images.images.resize import Shrunk
 from ml_images.images.shrinker import Shrinker
 from ml_images.report.contact_sheet import COLUMNS, HostOutcomes
+from ml_images.schemas import IMAGES
+from ml_images.spark import work
 from ml_images.storage import tables
-from ml_images.storage.paths import for_spark, join
+from ml_images.storage.paths import for_spark, join, open_location
 
 WORST_HOSTS, FAILURES_OF_A_KIND, PICTURES = 10, 12, 240
+_TOLD = [name for name in COLUMNS if name != "data"]
+_SHARE = pa.schema([pa.field("parts", pa.list_(pa.string()))])
+_EXAMPLE = pa.schema([*(IMAGES.field(name) for name in _TOLD), pa.field("place", pa.int64())])
 _THUMBNAIL = ImageConfig(short_side=112, quality=80, min_side=1, max_pixels=PILLOWS_PIXELS)
 
 
 def worst_hosts(spark: SparkSession, images: str) -> list[HostOutcomes]:
     """The hosts with most rows that are not ok, by the first URL of each row."""
-    rows = spark.read.parquet(for_spark(images)).where(F.col("url").isNotNull())
+    names = (for_spark(join(images, name)) for name in tables.parts(images))
+    rows = spark.read.schema(from_arrow_schema(IMAGES)).parquet(*names).where(F.col("url").isNotNull())
     host = F.regexp_extract(F.lower("url"), r"^https?://(?:[^/?#@]*@)?([^/?#:]+|\[[^\]]*\])", 1)
-    counted = rows.select(host.alias("host"), "outcome").groupBy("host", "outcome").count()
-    lost = F.sum(F.when(F.col("outcome") != "ok", F.col("count")).otherwise(0))
-    worst = counted.groupBy("host").agg(lost.alias("lost")).where("lost > 0")
-    worst = worst.orderBy(F.desc("lost"), "host").limit(WORST_HOSTS)
-    found: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for row in counted.join(worst.select("host"), on="host", how="left_semi").collect():
-        found[row["host"]][row["outcome"]] = row["count"]
-    made = [HostOutcomes(name, counts) for name, counts in found.items()]
-    return sorted(made, key=lambda one: (-one.lost, one.host))
+    counted = rows.groupBy(host.alias("host"), "outcome").agg(F.count("*").alias("rows"))
+    lost = F.sum(F.when(F.col("outcome") != "ok", F.col("rows")).otherwise(0)).alias("lost")
+    outcomes = F.map_from_entries(F.collect_list(F.struct("outcome", "rows"))).alias("outcomes")
+    hosts = counted.groupBy("host").agg(lost, outcomes).where("lost > 0")
+    worst = work.collect(hosts.orderBy(F.desc("lost"), "host").limit(WORST_HOSTS), "worst hosts")
+    return [HostOutcomes(row["host"], row["outcomes"]) for row in worst]
 
 
 def find_examples(spark: SparkSession, images: str) -> list[dict[str, Any]]:
     """Rows with COLUMNS: some of every outcome that lost a picture, and pictures of the first parts, which are fair
     samples of the keys, with a `thumbnail`."""
-    losses = spark.read.parquet(for_spark(images)).where("outcome != 'ok'").drop("data").withColumn("data", F.lit(None))
-    place = F.row_number().over(Window.partitionBy("outcome").orderBy(F.xxhash64("key")))
-    chosen = losses.select(*COLUMNS, place.alias("place")).where(F.col("place") <= FAILURES_OF_A_KIND)
-    return [row.asDict() for row in chosen.orderBy("outcome", "place").collect()] + _pictures(images)
+    shares = tables.share_parts(images, 2 * spark.sparkContext.defaultParallelism)
+    units = work.units(spark, [{"parts": parts} for parts in shares], _SHARE)
+    found = work.run(units, _find_failures, _EXAMPLE, "failures to show")
+    failures = sorted(found, key=lambda row: (row["outcome"], row["place"]))
+    kinds = itertools.groupby(failures, key=lambda row: row["outcome"])
+    shown = (row for _, rows in kinds for row in itertools.islice(rows, FAILURES_OF_A_KIND))
+    return [{name: row.get(name) for name in COLUMNS} for row in shown] + _pictures(images)
+
+
+def _find_failures(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
+    """Of some parts, the FAILURES_OF_A_KIND rows of each outcome that come first by a hash of their keys."""
+    for part in (part for batch in batches for parts in batch.column("parts").to_pylist() for part in parts):
+        filesystem, path = open_location(part)
+        lost = pc.field("outcome") != "ok"
+        rows = pq.read_table(path, columns=_TOLD, filters=lost, filesystem=filesystem, use_threads=False)
+        place = pa.array([zlib.crc32(key.encode()) for key in rows["key"].to_pylist()], pa.int64())
+        rows = rows.append_column("place", place).sort_by([("outcome", "ascending"), ("place", "ascending")])
+        for outcome in rows["outcome"].unique().to_pylist():
+            some = rows.filter(pc.field("outcome") == outcome).slice(0, FAILURES_OF_A_KIND)
+            yield from some.cast(_EXAMPLE).to_batches()
 
 
 def _pictures(images: str) -> list[dict[str, Any]]:

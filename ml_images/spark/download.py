@@ -1,11 +1,12 @@
 """Keys in, the `images` table out: one row for every distinct key; no plan or rerun fetches again what is final.
 
-A run fetches the keys that have no final row yet. Entries with the same first URL go to the same task, one after the
-other; else tasks are fair samples of the URLs. A worker streams its entries through the crawl and stages parts as rows
-get finished (spark/image_parts.py), so a crash costs what was under way; spark/images_table.py publishes.
+A run fetches the keys that have no final row yet (spark/fetch_plan.py). A worker streams its entries through the crawl
+and stages parts as rows get finished (spark/image_parts.py), so a crash costs what was under way;
+spark/images_table.py publishes.
 """
 
 import functools
+import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from pyspark.sql import functions as F
 from ml_images.download.config import DownloadConfig
 from ml_images.download.crawl import Fetched, crawl
 from ml_images.download.curl import CurlTransport
-from ml_images.download.entries import ENTRY, BadEntry, ListColumns, to_wanted
+from ml_images.download.entries import BadEntry, ListColumns, to_wanted
 from ml_images.download.governed import GovernedGate
 from ml_images.download.governor import Governor
 from ml_images.download.progress import Progress
@@ -28,19 +29,28 @@ from ml_images.download.wanted import Wanted
 from ml_images.images.shrinker import shared_shrinker
 from ml_images.spark import images_table, work
 from ml_images.spark.crawl_progress import CrawlProgress
+from ml_images.spark.fetch_plan import read_plan, write_plan
 from ml_images.spark.image_parts import ImageParts, PartConfig
 from ml_images.storage import tables
 
-TASK_ROWS = 20_000  # a minute of work; the slowest URLs of a task may take another one (deadline_s)
+_TASK = pa.schema([pa.field("task", pa.int64()), pa.field("files", pa.list_(pa.string()))])
 _DONE = pa.schema([pa.field("rows", pa.int64())])
 
 
 @dataclass(frozen=True)
-class Plan:
+class Downloaded:
+    """What a run did: numbers of keys, and the outcomes of all that are wanted, most frequent first."""
+
+    counts: dict[str, int]
+    outcomes: dict[str, int]
+
+
+@dataclass(frozen=True)
+class _Orders:
     """What every worker of a run is told."""
 
     location: str
-    run: int
+    run: str
     cfg: DownloadConfig
     columns: ListColumns
     part: PartConfig
@@ -50,39 +60,47 @@ class Plan:
 
 def fetch_missing(
     entries: DataFrame,
+    input_bytes: int,
     location: str,
     cfg: DownloadConfig,
     columns: ListColumns,
     part: PartConfig,
     placeholder_keys: int,
-) -> dict[str, int]:
-    """Bring the images table at `location` up to date with `entries` (columns of ENTRY, one row a key).
-
-    Returns the numbers of keys, of keys that needed no fetch, of keys fetched now, and of placeholders found.
-    """
+) -> Downloaded:
+    """Bring the images table at `location` up to date with `entries` (columns of ENTRY, one row a key), which are read
+    from `input_bytes` in storage."""
     spark = entries.sparkSession
     tables.claim(location, "images")
-    rows = images_table.ledger(spark, location)
-    missing = images_table.pending(entries, rows)
-    if not any("{key}" in url for url in columns.urls):
-        missing = _without_hopeless(missing, rows, cfg.base_url)
-    num_wanted, num_missing = entries.count(), missing.count()
-    placeholders = 0
-    if num_missing:
-        run = images_table.next_run(rows)
+    names = images_table.all_parts(location)
+    missing = entries
+    if names:
+        rows = images_table.ledger(spark, location, names)
+        missing = images_table.pending(entries, rows)
+        if not any("{key}" in url for url in columns.urls):
+            missing = _without_hopeless(missing, rows, cfg.base_url)
+    plan = write_plan(missing, location, input_bytes)
+    if plan.rows:
+        # A run that was given up may have workers that still write; its number may come again, its name does not.
+        run = f"{images_table.next_run(names):04d}-{secrets.token_hex(4)}"
         with Governor(cfg.politeness, _bind_address(spark)) as governor:
             address = (_driver_host(spark), governor.address[1])
-            plan = Plan(location, run, cfg, columns, part, address, governor.secret)
-            with CrawlProgress(governor.progress, num_missing):
-                work.run(_share_out(spark, missing, num_missing), partial(_fetch, plan=plan), _DONE, "download")
-    if num_missing or not tables.is_done(location) or tables.staged_parts(location):
-        placeholders = images_table.publish(spark, location, entries, placeholder_keys)
-    return {
+            orders = _Orders(location, run, cfg, columns, part, address, governor.secret)
+            tasks = [{"task": task, "files": files} for task, files in enumerate(plan.tasks)]
+            with CrawlProgress(governor.progress, plan.rows):
+                work.run(work.units(spark, tasks, _TASK), partial(_fetch, orders=orders), _DONE)
+    if plan.rows or not tables.is_done(location) or tables.staged_parts(location):
+        published = images_table.publish(spark, location, entries, placeholder_keys)
+    else:
+        tables.clear_staging(location)  # of the empty plan
+        published = images_table.Published(images_table.count_outcomes(spark, location, entries), 0)
+    num_wanted = sum(published.outcomes.values())
+    counts = {
         "keys": num_wanted,
-        "already_there": num_wanted - num_missing,
-        "fetched": num_missing,
-        "found to be placeholders": placeholders,
+        "already_there": num_wanted - plan.rows,
+        "fetched": plan.rows,
+        "found to be placeholders": published.placeholders,
     }
+    return Downloaded(counts, published.outcomes)
 
 
 def _without_hopeless(missing: DataFrame, rows: DataFrame, base_url: str) -> DataFrame:
@@ -104,44 +122,44 @@ def _driver_host(spark: SparkSession) -> str:
     return str(spark.sparkContext.getConf().get("spark.driver.host"))
 
 
-def _share_out(spark: SparkSession, missing: DataFrame, num_missing: int) -> DataFrame:
-    """Two tasks a core at least, so that a small job is parallel; a task's entries by hash of their first URL."""
-    num_tasks = max(-(-num_missing // TASK_ROWS), min(num_missing, 2 * spark.sparkContext.defaultParallelism))
-    first_url = F.get(F.filter("urls", lambda url: F.trim(url) != ""), 0)
-    hashed = missing.withColumn("place", F.xxhash64(F.coalesce(F.trim(first_url), F.col("key"))))
-    return hashed.repartition(num_tasks, "place").sortWithinPartitions("place", "key").select(*ENTRY.names)
+def _fetch(batches: Iterable[pa.RecordBatch], *, orders: _Orders) -> Iterable[pa.RecordBatch]:
+    for task in (task for batch in batches for task in batch.to_pylist()):
+        rows = _fetch_task(task["task"], task["files"], orders)
+        yield pa.RecordBatch.from_pylist([{"rows": rows}], schema=_DONE)
 
 
-def _fetch(batches: Iterable[pa.RecordBatch], *, plan: Plan) -> Iterable[pa.RecordBatch]:
-    parts = ImageParts(plan.location, plan.run, plan.part)
+def _fetch_task(task: int, files: list[str], orders: _Orders) -> int:
+    parts = ImageParts(orders.location, orders.run, task, orders.part)
     finished = parts.finished()
 
     def wanted() -> Iterator[Wanted]:
-        for entry in (entry for batch in batches for entry in batch.to_pylist()):
+        for entry in read_plan(files):
             if entry["key"] in finished:
                 continue
             try:
-                yield to_wanted(**entry, columns=plan.columns, base_url=plan.cfg.base_url)
+                yield to_wanted(**entry, columns=orders.columns, base_url=orders.cfg.base_url)
             except BadEntry as error:
                 parts.add(_refused(entry["key"], error))
 
     progress = Progress()
     with (
-        GovernedGate(plan.governor, plan.secret, progress) as gate,
-        closing(_transport(plan.cfg)) as transport,
+        GovernedGate(orders.governor, orders.secret, progress) as gate,
+        closing(_transport(orders.cfg)) as transport,
     ):
-        for fetched in crawl(
-            wanted(),
-            transport=transport,
-            gate=gate,
-            shrinker=shared_shrinker(plan.cfg.image),
-            cfg=plan.cfg,
-            progress=progress,
-            robots=_robots(plan.secret, plan.cfg.fetch.user_agent),
-        ):
-            parts.add(fetched)
-        parts.write()
-    yield pa.RecordBatch.from_pylist([{"rows": parts.rows}], schema=_DONE)
+        try:
+            for fetched in crawl(
+                wanted(),
+                transport=transport,
+                gate=gate,
+                shrinker=shared_shrinker(orders.cfg.image),
+                cfg=orders.cfg,
+                progress=progress,
+                robots=_robots(orders.secret, orders.cfg.fetch.user_agent),
+            ):
+                parts.add(fetched)
+        finally:
+            parts.write()  # what is done stays done, whatever happened
+    return parts.rows
 
 
 def _transport(cfg: DownloadConfig) -> CurlTransport:

@@ -92,7 +92,7 @@ def extract_missing(keys: DataFrame, archives: list[Archive], location: str, cfg
     asked_of = fingerprint(archives)
     settle(spark, location, asked_of)  # what a crash has left
     wanted = keys.select("key").distinct()
-    run = images_table.next_run(images_table.ledger(spark, location))
+    run = images_table.next_run(images_table.all_parts(location))
     asked = write_asked_keys(_pending(wanted, location, asked_of), location)
     num_wanted = wanted.count()
     counts = {"keys": num_wanted, "already there": num_wanted - asked.rows, "asked for": asked.rows}
@@ -106,8 +106,7 @@ def extract_missing(keys: DataFrame, archives: list[Archive], location: str, cfg
             members.update(dict(zip(done["names"], done["counts"], strict=True)))
             problems.extend(done["problems"])
         members["members found again"] += settle(spark, location, asked_of)
-        found = images_table.ledger(spark, location).where(F.col("run") == run).select("key")
-        missing = asked.read(spark).join(found, on="key", how="left_anti")
+        missing = _without_rows_of(run, asked.read(spark), location)
         detail = f"in none of {len(archives)} archives ({asked_of})"
         write = partial(_write_missing, location=location, run=run, first=len(pieces), detail=detail)
         listed = work.run(missing, write, _MISSING, "list what is missing")
@@ -118,6 +117,14 @@ def extract_missing(keys: DataFrame, archives: list[Archive], location: str, cfg
     else:
         tables.clear_staging(location)
     return Extracted(counts, dict(sorted(members.items())), problems)
+
+
+def _without_rows_of(run: int, keys: DataFrame, location: str) -> DataFrame:
+    names = [name for name in images_table.all_parts(location) if images_table.run_of(name) == run]
+    if not names:
+        return keys
+    found = images_table.ledger(keys.sparkSession, location, names).select("key")
+    return keys.join(found, on="key", how="left_anti")
 
 
 def _pending(wanted: DataFrame, location: str, asked_of: str) -> DataFrame:

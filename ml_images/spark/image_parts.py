@@ -10,6 +10,7 @@ from pyspark import TaskContext
 from ml_images.download.crawl import Fetched
 from ml_images.download.rows import to_batch
 from ml_images.options import option
+from ml_images.outcomes import RETRYABLE
 from ml_images.storage import tables
 from ml_images.storage.paths import join, open_location
 
@@ -31,13 +32,17 @@ class PartConfig:
 
 
 class ImageParts:
-    """Of one attempt at a Spark task: `part-<run>-<task>-<attempt>-<number>.parquet` in the staging folder."""
+    """Of one attempt at a task: `part-<run>-<task>-<attempt>-<number>.parquet` in the staging folder.
 
-    def __init__(self, location: str, run: int, cfg: PartConfig) -> None:
+    Rows that deserve another try go into parts of their own, `...-again.parquet`: they are to be replaced, and the
+    parts with pictures then need not be written anew.
+    """
+
+    def __init__(self, location: str, run: str, task: int, cfg: PartConfig) -> None:
         context = TaskContext.get()
-        assert context is not None
+        assert context is not None, "runs in a task of Spark"
         self._staging = join(location, tables.STAGING)
-        self._task = f"part-{run:04d}-{context.partitionId():06d}-"
+        self._task = f"part-{run}-{task:06d}-"
         self._attempt = context.taskAttemptId()
         self._cfg, self._number = cfg, 0
         self._gathered: list[Fetched] = []
@@ -66,8 +71,11 @@ class ImageParts:
 
     def write(self) -> None:
         """Stage what was gathered since the last part."""
-        if self._gathered:
-            name = f"{self._task}{self._attempt:08d}-{self._number:06d}.parquet"
-            tables.write_part(join(self._staging, name), pa.Table.from_batches([to_batch(self._gathered)]))
-            self.rows += len(self._gathered)
-            self._gathered, self._bytes, self._number = [], 0, self._number + 1
+        again = [fetched for fetched in self._gathered if fetched.outcome in RETRYABLE]
+        final = [fetched for fetched in self._gathered if fetched.outcome not in RETRYABLE]
+        for rows, ending in ((final, ""), (again, "-again")):
+            if rows:
+                name = f"{self._task}{self._attempt:08d}-{self._number:06d}{ending}.parquet"
+                tables.write_part(join(self._staging, name), pa.Table.from_batches([to_batch(rows)]))
+        self.rows += len(self._gathered)
+        self._gathered, self._bytes, self._number = [], 0, self._number + 1

@@ -5,14 +5,19 @@ there. Publishing keeps the last row of each key, gives repeated pictures their 
 table alone), and makes the staged parts visible; it can be repeated after a crash anywhere.
 """
 
-from collections.abc import Iterable
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
+from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema
 
 from ml_images import outcomes, schemas
 from ml_images.download.repeated import as_placeholders
@@ -21,68 +26,107 @@ from ml_images.spark import work
 from ml_images.storage import tables
 from ml_images.storage.paths import for_spark, join, open_location
 
-_REWRITTEN = pa.schema(
-    [pa.field("part", pa.string()), pa.field("dropped", pa.int64()), pa.field("renamed", pa.int64())]
-)
-_LEDGER = "key string, outcome string, url string, sha256 binary, part string, run int"
+_ROWS = from_arrow_schema(schemas.IMAGES)
+_FILE = pa.schema([pa.field("file", pa.string())])
+_REWRITTEN = pa.schema([pa.field("dropped", pa.int64()), pa.field("renamed", pa.int64())])
+_NO_ROW = ""  # among the outcomes
+_RUN = r"part-(\d+)-"
 
 
-def ledger(spark: SparkSession, location: str) -> DataFrame:
-    """(key, outcome, url, sha256, part, run) of all rows so far, visible or staged; the listing is taken now, once."""
-    names = tables.parts(location) + [join(tables.STAGING, name) for name in tables.staged_parts(location)]
-    if not names:
-        return spark.createDataFrame([], _LEDGER)
-    # Paths below folders that begin with an underscore are read when named one by one.
-    rows = spark.read.parquet(*(for_spark(join(location, name)) for name in names))
-    file_name = F.element_at(F.split(F.col("_metadata.file_path"), "/"), -1)
-    run = F.regexp_extract(file_name, r"part-(\d+)-", 1).cast("int")
-    return rows.select("key", "outcome", "url", "sha256", file_name.alias("part"), run.alias("run"))
+@dataclass(frozen=True)
+class Published:
+    """Rows of the wanted keys by outcome, most frequent first, and how many rows were found to be placeholders."""
+
+    outcomes: dict[str, int]
+    placeholders: int
+
+
+def all_parts(location: str) -> list[str]:
+    """Visible and staged parts, as paths below `location`."""
+    return tables.parts(location) + [join(tables.STAGING, name) for name in tables.staged_parts(location)]
+
+
+def ledger(spark: SparkSession, location: str, names: Sequence[str]) -> DataFrame:
+    """(key, outcome, url, sha256, part, run) of the rows in the parts `names` of `all_parts`, at least one.
+
+    The frame is of no use any more when a part was written anew: Spark remembers how long files were.
+    """
+    # Paths below folders that begin with an underscore are read when named one by one. With the schema given, Spark
+    # needs no job to find it out.
+    rows = spark.read.schema(_ROWS).parquet(*(for_spark(join(location, name)) for name in names))
+    rows = rows.select("key", "outcome", "url", "sha256", "_metadata.file_path")
+    part = F.element_at(F.split(F.col("file_path"), "/"), -1)
+    run = F.regexp_extract(part, _RUN, 1).cast("int")
+    return rows.select("key", "outcome", "url", "sha256", part.alias("part"), run.alias("run"))
 
 
 def pending(wanted: DataFrame, rows: DataFrame) -> DataFrame:
     """The rows of `wanted` whose key has no final outcome in the ledger `rows`."""
-    final = rows.where(~F.col("outcome").isin(list(outcomes.RETRYABLE))).select("key").distinct()
+    final = rows.where(~F.col("outcome").isin(list(outcomes.RETRYABLE))).select("key")
     return wanted.join(final, on="key", how="left_anti")
 
 
-def next_run(rows: DataFrame) -> int:
-    (newest,) = rows.agg(F.max("run").alias("run")).collect()
-    return 1 + (newest["run"] or 0)  # null: there is no row yet
+def next_run(names: Iterable[str]) -> int:
+    """The number of a new run, given the names of all parts."""
+    return 1 + max(map(run_of, names), default=0)
 
 
-def publish(spark: SparkSession, location: str, wanted: DataFrame, placeholder_keys: int) -> int:
-    """One row a key, all visible, the table done. Returns how many rows were found to be placeholders.
+def run_of(name: str) -> int:
+    """The run that made a part; 0 for the part of a table without rows."""
+    found = re.search(_RUN, name)
+    return int(found[1]) if found else 0
 
-    A picture that came, byte for byte the same, from `placeholder_keys` or more different URLs is one (0: is none).
-    Raises StorageError when a key of `wanted` has no row.
+
+def publish(spark: SparkSession, location: str, wanted: DataFrame, placeholder_keys: int) -> Published:
+    """One row a key, all visible, the table done.
+
+    A picture that came, byte for byte the same, from `placeholder_keys` or more different URLs is a placeholder (0:
+    there is no such rule). Raises StorageError when a key of `wanted` has no row.
     """
-    rows = ledger(spark, location)
-    lost = wanted.select("key").join(rows.select("key"), on="key", how="left_anti").count()
+    names = all_parts(location)  # what comes later is of a worker that the driver has given up
+    renamed = 0
+    if names:
+        rows = ledger(spark, location, names)
+        changes = _superseded(rows).unionByName(_repeated(rows, placeholder_keys))
+        # With a number, else Spark puts what is little into one partition, and one task would rewrite all parts.
+        changes = changes.repartition(2 * spark.sparkContext.defaultParallelism, "part")
+        files = work.write(changes, join(location, tables.STAGING, f"_changes-{uuid4().hex}"), "publish")
+        tables.begin_publishing(location)
+        units = work.units(spark, [{"file": file} for file, _ in files], _FILE)
+        done = work.run(units, partial(_rewrite, location=location), _REWRITTEN, "publish") if files else []
+        renamed = sum(part["renamed"] for part in done)
+        names = sorted(set(names).intersection(all_parts(location)))
+    found = _count(spark, location, names, wanted)
+    lost = found.pop(_NO_ROW, 0)
     if lost:
         told = "it must be a place that all machines share"
         raise StorageError(f"workers wrote {lost} keys whose rows are not in '{location}': {told}")
-    place = F.struct("run", "part")  # by part, too: whatever put a key twice into one run, here it ends
-    latest = rows.groupBy("key").agg(F.max(place).alias("latest"))
-    superseded = rows.join(latest, on="key", how="inner").where(place < F.col("latest"))
-    stale = superseded.groupBy("part").agg(F.collect_list("key").alias("dropped"))
-    renamed = _repeated(rows, placeholder_keys).groupBy("part").agg(F.collect_list("key").alias("renamed"))
-    changes = stale.join(renamed, on="part", how="full_outer").select("part", _list("dropped"), _list("renamed"))
     tables.begin_publishing(location)
-    done = work.run(changes, partial(_rewrite, location=location), _REWRITTEN, "publish")
-    tables.move_staged(location)
+    staged = f"{tables.STAGING}/"
+    tables.move_staged(location, [name.removeprefix(staged) for name in names if name.startswith(staged)])
     if not tables.parts(location):
         tables.write_part(join(location, "part-0000-000000.parquet"), schemas.IMAGES.empty_table())
     tables.mark_done(location)
-    return sum(part["renamed"] for part in done)
+    return Published(found, renamed)
 
 
-def count_outcomes(spark: SparkSession, location: str, keys: DataFrame | None = None) -> dict[str, int]:
-    """Rows per outcome of a finished images table, most frequent first; with `keys`, of those keys only."""
-    images = spark.read.parquet(for_spark(location)).select("key", "outcome")
-    if keys is not None:
-        images = images.join(keys.select("key").distinct(), on="key", how="left_semi")
-    rows = images.groupBy("outcome").count().collect()
-    return {row["outcome"]: row["count"] for row in sorted(rows, key=lambda row: (-row["count"], row["outcome"]))}
+def count_outcomes(spark: SparkSession, location: str, wanted: DataFrame) -> dict[str, int]:
+    """Keys of `wanted` by the outcome of their row, most frequent first; keys without a row do not count."""
+    found = _count(spark, location, all_parts(location), wanted)
+    found.pop(_NO_ROW, 0)
+    return found
+
+
+def _count(spark: SparkSession, location: str, names: Sequence[str], wanted: DataFrame) -> dict[str, int]:
+    keys = wanted.select("key")
+    if names:
+        outcome = ledger(spark, location, names).select("key", "outcome")
+        rows = keys.join(outcome, on="key", how="left")
+    else:
+        rows = keys.withColumn("outcome", F.lit(None).cast("string"))
+    counted = rows.groupBy(F.coalesce("outcome", F.lit(_NO_ROW)).alias("outcome")).count()
+    found = work.collect(counted, "count outcomes")
+    return {row["outcome"]: row["count"] for row in sorted(found, key=lambda row: (-row["count"], row["outcome"]))}
 
 
 def exists(location: str) -> bool:
@@ -90,30 +134,52 @@ def exists(location: str) -> bool:
     return bool(filesystem.get_file_info(path).is_file)
 
 
+def _superseded(rows: DataFrame) -> DataFrame:
+    """(part, key, renamed) of all rows of a key but the last."""
+    place = F.struct("run", "part")  # by part, too: whatever put a key twice into one run, here it ends
+    by_key = rows.groupBy("key").agg(F.collect_list(place).alias("places"), F.max(place).alias("latest"))
+    places = by_key.where(F.size("places") > 1).select("key", "latest", F.explode("places").alias("place"))
+    return places.where("place < latest").select("place.part", "key", F.lit(False).alias("renamed"))
+
+
 def _repeated(rows: DataFrame, placeholder_keys: int) -> DataFrame:
-    """(key, part) of the pictures that came from too many URLs; empty where there is no such rule."""
+    """(part, key, renamed) of the pictures that came from too many URLs; empty where there is no such rule."""
     pictures = rows.where(F.col("sha256").isNotNull() & F.col("url").isNotNull())
     pictures = pictures.where(F.col("outcome").isin("ok", "placeholder"))
+    chosen = [F.col("part"), F.col("key"), F.lit(True).alias("renamed")]
     if not placeholder_keys:
-        return pictures.where(F.lit(False)).select("key", "part")
+        return pictures.where(F.lit(False)).select(*chosen)
     found = pictures.groupBy("sha256").agg(F.countDistinct("url").alias("urls"))
     repeated = found.where(F.col("urls") >= placeholder_keys).select("sha256")
-    return pictures.where(F.col("outcome") == "ok").join(repeated, on="sha256", how="left_semi").select("key", "part")
-
-
-def _list(name: str) -> Column:
-    return F.coalesce(F.col(name), F.array().cast("array<string>")).alias(name)
+    return pictures.where(F.col("outcome") == "ok").join(repeated, on="sha256", how="left_semi").select(*chosen)
 
 
 def _rewrite(batches: Iterable[pa.RecordBatch], *, location: str) -> Iterable[pa.RecordBatch]:
-    """Each part without the keys that a later run has fetched again, and with placeholders named as such."""
-    for change in (change for batch in batches for change in batch.to_pylist()):
-        name = change["part"]
-        staged = join(location, tables.STAGING, name)
-        part = staged if exists(staged) else join(location, name)
-        filesystem, path = open_location(part)
-        rows = pq.read_table(path, filesystem=filesystem)
-        kept = rows.filter(pc.invert(pc.is_in(rows["key"], value_set=pa.array(change["dropped"], pa.string()))))
-        tables.write_part(part, as_placeholders(kept, change["renamed"]))
-        done = {"part": name, "dropped": len(rows) - len(kept), "renamed": len(change["renamed"])}
-        yield pa.RecordBatch.from_pylist([done], schema=_REWRITTEN)
+    """Parts without the rows that a later run has made anew, and with placeholders named as such; no empty ones."""
+    for file in (file for batch in batches for file in batch.column("file").to_pylist()):
+        filesystem, path = open_location(file)
+        changes: dict[tuple[str, bool], list[str]] = defaultdict(list)
+        for change in pq.read_table(path, filesystem=filesystem).to_pylist():
+            changes[change["part"], change["renamed"]].append(change["key"])
+        for name in {name for name, _ in changes}:
+            dropped, renamed = changes[name, False], changes[name, True]
+            done = _rewrite_part(location, name, dropped, renamed)
+            yield pa.RecordBatch.from_pylist([{"dropped": done, "renamed": len(renamed)}], schema=_REWRITTEN)
+
+
+def _rewrite_part(location: str, name: str, dropped: list[str], renamed: list[str]) -> int:
+    """Returns how many rows were dropped."""
+    staged = join(location, tables.STAGING, name)
+    part = staged if exists(staged) else join(location, name)
+    if not exists(part):  # an earlier attempt at this task has removed it
+        return 0
+    filesystem, path = open_location(part)
+    keys = pq.read_table(path, columns=["key"], filesystem=filesystem)["key"]
+    is_kept = pc.invert(pc.is_in(keys, value_set=pa.array(dropped, pa.string())))
+    num_dropped = len(keys) - pc.sum(is_kept).as_py()
+    if num_dropped == len(keys):
+        filesystem.delete_file(path)
+    else:
+        rows = pq.read_table(path, filesystem=filesystem).filter(is_kept)
+        tables.write_part(part, as_placeholders(rows, renamed))
+    return int(num_dropped)

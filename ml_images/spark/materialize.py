@@ -150,7 +150,7 @@ def finish_dataset(
     """Publish the staged files with the metadata that readers want; `_SUCCESS` comes last."""
     tables.begin_publishing(location)
     tables.clear(location)  # also what belongs to a split that an earlier run had and this one has not
-    tables.move_staged(location)
+    tables.move_staged(location, tables.staged_parts(location))
     write_row_group_counts(location, layouts, schemas.DATASET)
     tables.write_part(join(location, "_vocabulary"), vocabulary)
     manifest = {

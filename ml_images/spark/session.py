@@ -2,6 +2,7 @@
 
 import gc
 import os
+import re
 import signal
 import sys
 import threading
@@ -19,18 +20,22 @@ _FIRST_COMPILER = "-XX:TieredStopAtLevel=1"  # of HotSpot's two
 
 
 @contextmanager
-def opened(app: str, options: Mapping[str, str], *, light: bool = False) -> Iterator[SparkSession]:
+def opened(
+    app: str, options: Mapping[str, str], *, light: bool = False, task_failures: int = 1
+) -> Iterator[SparkSession]:
     """The running session (notebook, test) if there is one, otherwise a new one that ends with the block.
 
     light: the JVMs of the job do nothing but hand out tasks, so that compiling their code well does not pay: a local
     session then takes 4 s of CPU to start instead of 8. A JVM that spark-submit started before us stays as it is.
+    task_failures: how often a task may fail in a local session before the job does (elsewhere spark.task.maxFailures
+    says so, 4 by default): more than once where a worker may die of what strangers send.
     """
     active = SparkSession.getActiveSession()
     if active is not None:
         yield active
         return
     try:
-        spark = _start(app, options, light)
+        spark = _start(app, options, light, task_failures)
     except (PySparkException, Py4JError) as error:
         master = options.get("spark.master", "that spark-submit or spark-defaults.conf names")
         raise InputError(f"Spark does not start with the master {master}; what it said is above") from error
@@ -42,7 +47,7 @@ def opened(app: str, options: Mapping[str, str], *, light: bool = False) -> Iter
         spark.stop()
 
 
-def _start(app: str, options: Mapping[str, str], light: bool) -> SparkSession:
+def _start(app: str, options: Mapping[str, str], light: bool, task_failures: int) -> SparkSession:
     # Without it workers run whatever `python3` is first on PATH, which often lacks pyarrow.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     if light:  # options of the JVM in a SparkConf would replace those of spark-defaults.conf; these come before them
@@ -50,7 +55,10 @@ def _start(app: str, options: Mapping[str, str], light: bool) -> SparkSession:
     # A SparkConf made before the JVM is there knows nothing of spark-submit's --master and of spark-defaults.conf.
     SparkContext._ensure_initialized(conf=SparkConf(loadDefaults=False).setAll(list(options.items())))
     conf = SparkConf().setAppName(f"ml-images {app}").setAll(list(options.items()))
-    if conf.get("spark.master", "local[*]").startswith("local"):  # Spark's own defaults listen on all addresses
+    master = conf.get("spark.master", "local[*]")
+    if local := re.fullmatch(r"local\[([0-9]+|\*)\]", master):  # spark.task.maxFailures means nothing there
+        conf.set("spark.master", f"local[{local[1]},{task_failures}]")
+    if master.startswith("local"):  # Spark's own defaults listen on all addresses
         conf.setIfMissing("spark.driver.host", "127.0.0.1")
         conf.setIfMissing("spark.driver.bindAddress", "127.0.0.1")
         conf.setIfMissing("spark.sql.shuffle.partitions", "16")  # 200 tasks of 10 ms each are most of a small job

@@ -9,34 +9,42 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from ml_images.download.entries import ENTRY, ListColumns
 from ml_images.errors import InputError
+from ml_images.schemas import LABELS
+from ml_images.storage import tables
 from ml_images.storage.paths import find_files, for_spark
 
 _COMPRESSED = (".gz", ".bz2", ".zst")
+_EXPANSION = 4
+_ENTRY = from_arrow_schema(ENTRY)
 
 
-def read_entries(spark: SparkSession, labels: str, lists: Sequence[str], columns: ListColumns) -> DataFrame:
-    """What is wanted, one row a key by the columns of download.entries.ENTRY: the keys of the labels table, each with
-    its entry of the lists (null where it has none); without labels, all entries of the lists."""
-    entries = read_lists(spark, lists, columns) if lists else spark.createDataFrame([], from_arrow_schema(ENTRY))
-    if not labels:
-        return entries
-    keys = spark.read.parquet(for_spark(labels)).select("key").distinct()
-    return keys.join(entries, on="key", how="left")
+def read_entries(spark: SparkSession, labels: str, lists: Sequence[str], columns: ListColumns) -> tuple[DataFrame, int]:
+    """(entries, bytes that they are read from): what is wanted, one row a key by the columns of download.entries.ENTRY.
 
-
-def read_lists(spark: SparkSession, files: Sequence[str], columns: ListColumns) -> DataFrame:
-    """The entries of all lists, by the columns of download.entries.ENTRY; one a key (of several, that with most in it).
-
-    Raises InputError for a missing file, an ending that tells no format, and a column that is not there.
+    The keys of the labels table, each with its entry of the lists (null where it has none); without labels, all entries
+    of the lists.
     """
-    by_format: dict[str, list[str]] = {}
-    for location, size in find_files(list(files), "URL list"):
-        if size:
-            by_format.setdefault(_format(location), []).append(location)
+    files = find_files(list(lists), "URL list") if lists else []
+    num_bytes = sum(size * (_EXPANSION if location.endswith(_COMPRESSED) else 1) for location, size in files)
+    entries = read_lists(spark, files, columns) if lists else None
+    if not labels:
+        assert entries is not None, "the job asks for labels or lists"
+        return entries, num_bytes
+    keys = spark.read.schema(from_arrow_schema(LABELS)).parquet(for_spark(labels)).select("key")  # one row a key
+    if entries is None:
+        nothing = (F.lit(None).cast(field.dataType).alias(field.name) for field in _ENTRY.fields if field.name != "key")
+        return keys.select("key", *nothing), tables.total_bytes(labels)
+    return keys.join(entries, on="key", how="left"), num_bytes + tables.total_bytes(labels)
+
+
+def read_lists(spark: SparkSession, files: Sequence[tuple[str, int]], columns: ListColumns) -> DataFrame:
+    """The entries of all lists, (location, bytes) each, by the columns of download.entries.ENTRY; one a key (of
+    several, that with most in it).
+
+    Raises InputError for an ending that tells no format, and a column that is not there.
+    """
     frames = [
-        _entries(_read(spark, kind, location), location, columns)
-        for kind, found in by_format.items()
-        for location in found
+        _entries(_read(spark, _format(location), location), location, columns) for location, size in files if size
     ]
     together = reduce(DataFrame.unionByName, frames)
     rest = [name for name in ENTRY.names if name != "key"]

@@ -8,7 +8,7 @@ import gc
 import itertools
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,6 +16,7 @@ from zipimport import zipimporter
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
@@ -23,6 +24,8 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from ml_images.errors import InputError, StorageError
 from ml_images.spark.progress import TaskProgress
+from ml_images.storage import tables
+from ml_images.storage.paths import for_spark_to_write, join, open_location
 
 BatchFunction = Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]
 
@@ -56,10 +59,11 @@ def task_sizes(num_units: int, cores: int, at_once: int) -> list[int]:
     return sizes
 
 
-def run(work: DataFrame | Units, function: BatchFunction, schema: pa.Schema, title: str) -> list[dict[str, Any]]:
+def run(work: DataFrame | Units, function: BatchFunction, schema: pa.Schema, title: str = "") -> list[dict[str, Any]]:
     """Apply `function` to every partition of a frame, or to units; the rows it yields (by `schema`) as dicts.
 
-    A worker's InputError and StorageError are raised here, too; what else a task raises stops the job with its story.
+    Without a title somebody else shows how far it is. A worker's InputError and StorageError are raised here, too; what
+    else a task raises stops the job with its story.
     """
     if isinstance(work, DataFrame):
         return collect(work.mapInArrow(function, from_arrow_schema(schema)), title)
@@ -67,7 +71,7 @@ def run(work: DataFrame | Units, function: BatchFunction, schema: pa.Schema, tit
     context = work.spark.sparkContext
     shares = context.parallelize(work.shares, len(work.shares) or 1)
     done = shares.flatMap(partial(_run_units, schema=work.schema, run=function))
-    with TaskProgress(context, title), _workers_errors():
+    with TaskProgress(context, title) if title else nullcontext(), _workers_errors():
         return list(done.collect())
 
 
@@ -96,6 +100,20 @@ def collect(frame: DataFrame, title: str) -> list[dict[str, Any]]:
     with TaskProgress(frame.sparkSession.sparkContext, title), _workers_errors():
         rows = frame.collect()
     return [row.asDict(recursive=True) for row in rows]
+
+
+def write(frame: DataFrame, folder: str, title: str) -> list[tuple[str, int]]:
+    """`frame` as Parquet files in `folder`, a new one, in the order of its partitions; (location, rows) of each that
+    has rows. With a progress line and the errors of `run`."""
+    with TaskProgress(frame.sparkSession.sparkContext, title), _workers_errors():
+        frame.write.parquet(for_spark_to_write(folder))
+    found = []
+    for name in tables.parts(folder):
+        filesystem, path = open_location(join(folder, name))
+        rows = pq.read_metadata(path, filesystem=filesystem).num_rows
+        if rows:
+            found.append((join(folder, name), rows))
+    return found
 
 
 @contextmanager

@@ -46,6 +46,12 @@ def for_spark(location: str) -> str:
     return location if "://" in location else "file://" + _PATTERN.sub(r"\\\1", location)
 
 
+def for_spark_to_write(location: str) -> str:
+    """`location` as DataFrameWriter takes it, for which nothing is a pattern."""
+    location = resolve(location)
+    return location if "://" in location else f"file://{location}"
+
+
 _PATTERN = re.compile(r"([\[\]{}*?\\,])")
 
 

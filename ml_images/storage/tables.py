@@ -12,7 +12,7 @@ runs twice replaces its part and never doubles it.
 import errno
 import heapq
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
@@ -80,6 +80,13 @@ def parts(location: str) -> list[str]:
     return sorted(name for name in names if name.endswith(".parquet") and not _is_hidden(name))
 
 
+def total_bytes(location: str) -> int:
+    """What the parts of a table take."""
+    filesystem, path = open_location(location)
+    names = parts(location)
+    return sum(info.size for info in filesystem.get_file_info([join(path, name) for name in names])) if names else 0
+
+
 def share_parts(location: str, groups: int) -> list[list[str]]:
     """The locations of a table's parts, shared out to at most `groups` lists of about equal bytes; none is empty."""
     filesystem, path = open_location(location)
@@ -128,7 +135,7 @@ def publish(*locations: str) -> None:
         begin_publishing(location)
     for location in locations:
         clear(location)
-        move_staged(location)
+        move_staged(location, staged_parts(location))
     for location in locations:
         mark_done(location)
 
@@ -161,11 +168,11 @@ def begin_publishing(location: str) -> None:
         filesystem.delete_file(join(path, SUCCESS))
 
 
-def move_staged(location: str) -> None:
-    """Make the staged parts visible."""
+def move_staged(location: str, names: Iterable[str]) -> None:
+    """Make the staged parts `names` visible, and forget whatever else is staged."""
     filesystem, path = open_location(location)
     with storage_errors(location):
-        for name in staged_parts(location):
+        for name in names:
             target = join(path, name)
             filesystem.create_dir(target.rpartition("/")[0], recursive=True)
             filesystem.move(join(path, STAGING, name), target)

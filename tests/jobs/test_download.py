@@ -81,8 +81,11 @@ def test_no_plan_fetches_a_url_twice(chain: Any) -> None:
 def test_a_rerun_fetches_only_what_deserves_it(chain: Any, spark: object, tmp_path: Path) -> None:
     shutil.copytree(chain.download, tmp_path / "download")
     before = {row["key"]: row for row in images_of(tmp_path / "download")}
+    images = tmp_path / "download" / "images"
+    final = {part.name: part.stat().st_mtime_ns for part in images.glob("*[0-9].parquet")}
     argv = [word if "output=" not in word else f"output={tmp_path / 'download'}" for word in chain.download_argv]
     assert download.main(argv) == 0
+    assert final.items() <= {part.name: part.stat().st_mtime_ns for part in images.glob("*.parquet")}.items()
     after = {row["key"]: row for row in images_of(tmp_path / "download")}
     again = {key for key in before if after[key]["fetched_at"] != before[key]["fetched_at"]}
     assert again == {key for key, row in before.items() if row["outcome"] in outcomes.RETRYABLE}
@@ -174,7 +177,7 @@ def test_a_crash_between_publishing_steps_is_repaired_by_the_next_run(
 ) -> None:
     server, argv, keys = pictures
     with monkeypatch.context() as patch:
-        patch.setattr(tables, "move_staged", lambda location: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(tables, "move_staged", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             download.main(argv)
     with pytest.raises(InputError, match="not finished"):
@@ -182,6 +185,24 @@ def test_a_crash_between_publishing_steps_is_repaired_by_the_next_run(
     assert download.main(argv) == 0
     assert Counter(row["key"] for row in images_of(tmp_path / "out")) == Counter(keys)
     assert set(fetched(server).values()) == {1}
+
+
+def test_a_part_that_a_worker_stages_while_its_run_is_published_is_nobodys(
+    pictures: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, argv, keys = pictures
+    staging, begin = tmp_path / "out" / "images" / "_staging", tables.begin_publishing
+    stray = staging / "part-0001-00000000-000099-00000000-000000.parquet"
+
+    def begin_as_a_part_comes(location: str) -> None:
+        if not stray.exists():
+            shutil.copy(sorted(staging.glob("part-*.parquet"))[0], stray)
+        begin(location)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tables, "begin_publishing", begin_as_a_part_comes)
+        assert download.main(argv) == 0
+    assert Counter(row["key"] for row in images_of(tmp_path / "out")) == Counter(keys)
 
 
 def test_new_keys_are_fetched_beside_old_ones(pictures: Any, tmp_path: Path) -> None:

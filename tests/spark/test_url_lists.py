@@ -39,7 +39,8 @@ def write(path: Path) -> Path:
     return path
 
 
-def found(frame: Any) -> dict[str, tuple[Any, ...]]:
+def found(entries: tuple[Any, int]) -> dict[str, tuple[Any, ...]]:
+    frame, _ = entries
     return {row["key"]: (row["urls"], row["size"], row["md5"], row["rotation"]) for row in frame.collect()}
 
 

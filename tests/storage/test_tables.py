@@ -37,11 +37,11 @@ def test_tables_of_one_run_are_done_together_or_not_at_all(tmp_path: Path, monke
         tables.stage_table(place, name, ROWS.slice(1))
     move, moved = tables.move_staged, []
 
-    def crash_at_the_second(location: str) -> None:
+    def crash_at_the_second(location: str, names: list[str]) -> None:
         if moved:
             raise KeyboardInterrupt
         moved.append(location)
-        move(location)
+        move(location, names)
 
     monkeypatch.setattr(tables, "move_staged", crash_at_the_second)
     with pytest.raises(KeyboardInterrupt):

@@ -1,0 +1,90 @@
+"""What a run has to fetch, written down before it begins: files of entries in the staging folder, for one task or more.
+
+So lists and labels are read once, workers need nothing from Spark but names of files, and a task that runs again reads
+what it read before.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from pyarrow import fs
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from ml_images.download.entries import ENTRY
+from ml_images.spark import work
+from ml_images.storage import tables
+from ml_images.storage.paths import join, open_location
+
+TASK_ROWS = 20_000  # a minute of work; the slowest URLs of a task may take another one (deadline_s)
+_ENTRY_BYTES = 20  # of a list; rather too few, as files are put together
+_PLAN = "_plan-"
+_NOT_IN_A_PORT = r"^(\s*https?://[^/?]*?):(?:80|443)(?=[/?]|\s*$)"
+
+
+@dataclass(frozen=True)
+class FetchPlan:
+    """The files of each task, and the entries in all of them."""
+
+    tasks: Sequence[Sequence[str]]
+    rows: int
+
+
+def write_plan(entries: DataFrame, location: str, input_bytes: int) -> FetchPlan:
+    """Write `entries` (columns of ENTRY) into the staging folder of the images table at `location`.
+
+    Entries with the same first URL are in one file, one after the other; else files are fair samples of the URLs.
+    `input_bytes`: what labels and lists take in storage, from which follows how many files there are at first; tasks
+    get about TASK_ROWS entries each, and every core two tasks at least.
+    """
+    cores = entries.sparkSession.sparkContext.defaultParallelism
+    num_files = max(2 * cores, input_bytes // (_ENTRY_BYTES * TASK_ROWS))
+    placed = entries.withColumn("url", _first_url()).withColumn("place", F.xxhash64(_spelled_alike(F.col("url"))))
+    ordered = placed.repartition(num_files, "place").sortWithinPartitions("place", "url", "key").select(*ENTRY.names)
+    staging = join(location, tables.STAGING)
+    _forget_plans(staging)
+    folder = join(staging, f"{_PLAN}{uuid4().hex}")
+    files = work.write(ordered, folder, "look for what is missing")
+    rows = sum(count for _, count in files)
+    most = max(1, min(TASK_ROWS, -(-rows // (2 * cores))))
+    return FetchPlan(list(_together(files, most)), rows)
+
+
+def read_plan(files: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The entries of a task, by the columns of ENTRY, in their order."""
+    for file in files:
+        for batch in tables.read_batches(file, ENTRY.names, rows=1024):
+            yield from batch.to_pylist()
+
+
+def _forget_plans(staging: str) -> None:
+    """Those of runs that did not end."""
+    filesystem, path = open_location(staging)
+    for info in filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True)):
+        if info.base_name.startswith(_PLAN):
+            filesystem.delete_dir(info.path)
+
+
+def _together(files: Sequence[tuple[str, int]], most: int) -> Iterator[list[str]]:
+    """Neighbours that have up to `most` rows together."""
+    group, held = list[str](), 0
+    for file, rows in files:
+        if group and held + rows > most:
+            yield group
+            group, held = [], 0
+        group.append(file)
+        held += rows
+    if group:
+        yield group
+
+
+def _first_url() -> Column:
+    return F.coalesce(F.get(F.filter("urls", lambda url: F.trim(url) != ""), 0), F.col("key"))
+
+
+def _spelled_alike(url: Column) -> Column:
+    """Equal for all spellings of a URL that download.url takes for the same (and for some others)."""
+    url = F.regexp_replace(F.lower(F.split_part(url, F.lit("#"), F.lit(1))), _NOT_IN_A_PORT, "$1")
+    return F.regexp_replace(url, "%[0-9a-f]{2}|[^a-z0-9]", "")

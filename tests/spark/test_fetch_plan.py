@@ -1,0 +1,70 @@
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from ml_images.download.entries import ENTRY
+from ml_images.download.url import parse_web_url
+from ml_images.spark.fetch_plan import TASK_ROWS, FetchPlan, read_plan, write_plan
+from ml_images.storage import tables
+
+SPELLINGS = [
+    "http://h.example/a%20b.jpg",
+    "HTTP://H.example:80/a b.jpg",
+    "  http://h.example/a b.jpg#top ",
+    "http://h.example/other.jpg",
+    "https://h.example:443/ü.jpg",
+    "https://h.example/%C3%BC.jpg",
+    "https://h.example",
+    "https://h.example:443",
+    "https://h.example/?",
+]
+
+
+def entry(key: str, *urls: str | None) -> dict[str, Any]:
+    return {"key": key, "urls": list(urls) or None, "size": None, "md5": None, "rotation": None}
+
+
+def written(spark: Any, location: Path, rows: list[dict[str, Any]], input_bytes: int = 0) -> FetchPlan:
+    frame = spark.createDataFrame(rows, "key string, urls array<string>, size string, md5 string, rotation string")
+    return write_plan(frame, str(location), input_bytes)
+
+
+def test_every_entry_is_in_one_task_whole_and_tasks_are_many_enough_and_not_too_many(
+    spark: Any, tmp_path: Path
+) -> None:
+    rows = [entry(f"k{number}", f"http://h/{number}", None) for number in range(200)] + [entry("http://h/alone")]
+    for input_bytes in (0, 50 * 20 * TASK_ROWS):  # few files, and fifty
+        plan = written(spark, tmp_path, rows, input_bytes)
+        found = [one for files in plan.tasks for one in read_plan(files)]
+        assert sorted(found, key=lambda one: str(one["key"])) == sorted(rows, key=lambda one: str(one["key"]))
+        assert plan.rows == len(rows)
+        cores = spark.sparkContext.defaultParallelism
+        assert 2 * cores <= len(plan.tasks) <= 6 * cores
+
+
+def test_all_spellings_of_a_url_are_in_one_task_one_after_the_other(spark: Any, tmp_path: Path) -> None:
+    keys = {f"k{number}": url for number, url in enumerate(SPELLINGS)}
+    rows = [entry(key, None, " ", url) for key, url in keys.items()] + [entry(f"http://h/{n}") for n in range(100)]
+    plan = written(spark, tmp_path, rows)
+    tasks: dict[str, set[int]] = {}
+    for task, files in enumerate(plan.tasks):
+        order = [parse_web_url(keys.get(str(one["key"]), str(one["key"]))).text for one in read_plan(files)]
+        assert [url for url, before in zip(order[1:], order, strict=False) if url != before] == list(
+            dict.fromkeys(order)
+        )[1:]
+        for url in order:
+            tasks.setdefault(url, set()).add(task)
+    assert {len(of_url) for of_url in tasks.values()} == {1}
+
+
+def test_nothing_to_fetch_is_no_task_and_plans_of_runs_that_did_not_end_are_forgotten(
+    spark: Any, tmp_path: Path
+) -> None:
+    staging = tmp_path / tables.STAGING
+    tables.write_part(str(staging / "part-0001-kept.parquet"), ENTRY.empty_table())
+    tables.write_part(str(staging / "_plan-old" / "part-0.parquet"), pa.Table.from_pylist([entry("k")], schema=ENTRY))
+    plan = written(spark, tmp_path, [])
+    assert (list(plan.tasks), plan.rows) == ([], 0)
+    assert len(list(staging.glob("_plan-*"))) == 1 and not (staging / "_plan-old").exists()
+    assert tables.staged_parts(str(tmp_path)) == ["part-0001-kept.parquet"]
