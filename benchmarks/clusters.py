@@ -1,9 +1,12 @@
-"""A standalone cluster of Spark on this machine, for as long as a block of code runs."""
+"""A standalone cluster of Spark on this machine while a block of code runs; its nodes can lose their power."""
 
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 _SCRIPT = Path(__file__).parents[1] / "cluster" / "standalone.sh"
 
@@ -16,3 +19,41 @@ def standalone(folder: Path, workers: int) -> Iterator[str]:
         yield started.stdout.strip()
     finally:
         subprocess.run([_SCRIPT, "stop", folder], check=True)
+
+
+def processes_below(folder: Path) -> list[psutil.Process]:
+    """All processes that work in `folder`, whoever their parents are: executors, Python workers, decoders."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):  # it ended while we looked, or is not ours
+            if Path(process.cwd()).is_relative_to(folder):
+                found.append(process)
+    return found
+
+
+@dataclass(eq=False)
+class Node:
+    """A worker node that was turned off, and what an operator types to start its worker again."""
+
+    file: Path  # that holds the id of its process
+    command: list[str]
+    environment: dict[str, str]
+    process: subprocess.Popen[bytes] | None = None
+
+    def turn_on(self) -> None:
+        with self.file.with_suffix(".log").open("a") as log:
+            self.process = subprocess.Popen(
+                self.command, env=self.environment, stdout=log, stderr=log, start_new_session=True
+            )
+        self.file.write_text(f"{self.process.pid}\n")
+
+
+def turn_off(folder: Path, number: int) -> Node:
+    """Kill a node of the cluster in `folder`, counted from 1, and all that runs there."""
+    file = folder / f"worker{number}.pid"
+    worker = psutil.Process(int(file.read_text()))
+    node = Node(file, worker.cmdline(), worker.environ())
+    for process in (worker, *processes_below(folder / f"work{number}")):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    return node

@@ -1,6 +1,7 @@
 """What the download benchmark measures: which engines fetch which set, how outputs are compared, and the goals."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -20,7 +21,6 @@ PEER_VERSION = "1.47.0"
 LOOP = "memory loop"
 QUALITY = 90
 FEW = 16  # URLs of the runs that show what starting costs
-_TRUST = "download.fetch.ca_file={}"  # our option for further certificate authorities
 STAGES = "milliseconds by stage"  # report.json of ours, below counts: CPU time of all workers for fetch, decode, ...
 
 
@@ -38,34 +38,47 @@ class Measurement:
 
 
 @dataclass(frozen=True)
+class Sizes:
+    """URLs of each measurement, by default so many that the slowest engine works for about a minute."""
+
+    http: int = 30_000
+    https: int = 2_500
+    large: int = 1_500
+    workers: int = 30_000
+
+
+@dataclass(frozen=True)
 class Fetching:
     bench: Bench
     served: Served
     photos: PhotoSet
     large: Callable[[], PhotoSet]  # made when they are needed
-    num_large: int
+    sizes: Sizes
     threads: int
 
     def plain(self) -> Measurement:
         goals = (1.4, "the photos as they are, http: at least 1.4x img2dataset")
-        return self._measure("http", self.served.http, self.photos, self.bench.rows, 256, goals)
+        return self._measure("http", self.served.http, self.photos, self.sizes.http, 256, goals)
 
     def tls(self) -> Measurement:
         goals = (4.0, "the same over TLS: at least 4x img2dataset")
-        return self._measure("https", self.served.https, self.photos, self.bench.rows, 256, goals)
+        return self._measure("https", self.served.https, self.photos, self.sizes.https, 256, goals)
 
     def ten_megapixels(self) -> Measurement:
         goals = (3.0, "10-megapixel originals to short side 384: at least 3x img2dataset")
-        return self._measure("large", self.served.http, self.large(), self.num_large, 384, goals)
+        return self._measure("large", self.served.http, self.large(), self.sizes.large, 384, goals)
 
     def workers(self) -> Measurement:
         """One standalone worker of one core, and two."""
-        rows = self.bench.rows
+        rows = self.sizes.workers
         folder = self._list("workers", self.served.http, self.photos, rows)
         results = [Result("1 worker", rows), Result("2 workers", rows)]
         for number in range(self.bench.repeats):
             for count, result in enumerate(results, 1):
-                with standalone(self.bench.folder / "standalone", count) as master:
+                cluster = self.bench.folder / "standalone"
+                with standalone(cluster, count) as master:
+                    for worker in range(count):
+                        _keep_on_core(int((cluster / f"worker{worker + 1}.pid").read_text()), worker)
                     engine = self._ours(result.engine, folder, rows, 256, master)
                     output = self.bench.output("workers", engine)
                     self.bench.run(f"workers {number + 1}/{self.bench.repeats}", engine, output, result)
@@ -73,8 +86,11 @@ class Fetching:
                     shutil.rmtree(output, ignore_errors=True)
         gain = results[0].work_s / results[1].work_s
         goal = Goal("two standalone workers of one core: at least 1.8x one", f"{gain:.2f}x", gain >= 1.8)
-        note = "A standalone cluster on loopback, executors of one core. CPU and memory are the driver's."
-        return Measurement("Workers", note, results, {}, [goal])
+        note = (
+            f"{rows:,} URLs, a standalone cluster on loopback: each worker, its executor, Python and decoder are kept \
+on a core of their own; driver and server take what they find. CPU and memory are the driver's."
+        )
+        return Measurement("workers", note, results, {}, [goal])
 
     def _measure(
         self, title: str, base: str, photos: PhotoSet, rows: int, side: int, wanted: tuple[float, str]
@@ -108,18 +124,16 @@ class Fetching:
         engines = [
             self._ours("ours", folder, rows, side),
             Engine(PEER, lambda output: [*peer, str(output), *told], rows),
-            Engine(
-                LOOP,
-                lambda _: self.bench.peer("memory_loop.py", photos.folder, rows, side, QUALITY, self.bench.cores),
-                rows,
-            ),
         ]
+        if title != "https":  # bytes in memory came by no protocol
+            loop = ("memory_loop.py", photos.folder, rows, side, QUALITY, self.bench.cores)
+            engines.append(Engine(LOOP, lambda _: self.bench.peer(*loop), rows))
         # Without ours there is nothing to be fast beside, but the peers alone can be looked at.
         return [engine for engine in engines if not self.bench.engines or engine.name in self.bench.engines]
 
     def _ours(self, name: str, folder: Path, rows: int, side: int, master: str = "") -> Engine:
         given = [f"urls=[{folder / 'urls.txt'}]", "placeholder_keys=0", "max_loss=0"]
-        given += ["download.fetch.allow_private=true", _TRUST.format(self.served.authorities)]
+        given += ["download.fetch.allow_private=true", f"download.fetch.ca_file={self.served.authorities}"]
         given += ["download.politeness.requests_per_s=0", "download.politeness.connections=0"]
         given += [f"download.image.short_side={side}", f"download.image.quality={QUALITY}"]
         given += ["download.image.icc=drop"]  # the peer leaves colours as they are
@@ -150,6 +164,13 @@ def peer_python(folder: Path) -> str:
         subprocess.run([sys.executable, "-m", "venv", environment], check=True)
         subprocess.run([python, "-m", "pip", "install", "-q", f"{PEER}=={PEER_VERSION}"], check=True)
     return str(python)
+
+
+def _keep_on_core(process: int, number: int) -> None:
+    """Keep a process, and all that it starts from now on, on the core of that number among ours."""
+    core = sorted(os.sched_getaffinity(0))[number]
+    for thread in Path(f"/proc/{process}/task").iterdir():
+        os.sched_setaffinity(int(thread.name), {core})
 
 
 def _at_least(results: list[Result], peer: str, factor: float, what: str) -> list[Goal]:

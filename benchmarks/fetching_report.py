@@ -44,15 +44,20 @@ def to_markdown(
 {one.likeness.median:.1f} dB (median), {one.likeness.worst:.1f} dB (worst of those looked at)."
             )
         if one.stages:
-            total = sum(one.stages.values())
-            shares = ", ".join(f"{name} {spent / total:.0%}" for name, spent in one.stages.items())
-            parts.append(f"Where the CPU time of our workers goes: {shares}.")
+            parts.append(_shares(one.stages, one.results[0].rows))
     return "\n\n".join(parts) + "\n"
 
 
 def to_json(measurements: Sequence[Measurement], server: str, machine: Mapping[str, str], day: str) -> dict[str, Any]:
     """All single runs."""
     return {"day": day, "server": server, "machine": machine, "measurements": list(map(asdict, measurements))}
+
+
+def _shares(stages: Mapping[str, int], rows: int) -> str:
+    """`stages`: CPU milliseconds over all `rows`."""
+    total = sum(stages.values())
+    told = ", ".join(f"{name} {spent / rows:.3f} ({spent / total:.1%})" for name, spent in stages.items())
+    return f"CPU ms an image of our workers and their decoders, without the JVM: {told}; together {total / rows:.3f}."
 
 
 def _row(result: Result, one: Measurement) -> tuple[str, ...]:

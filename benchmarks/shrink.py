@@ -19,13 +19,9 @@ import simplejpeg
 from machine import describe_machine
 from PIL import Image
 
-from ml_images.images.colour import to_rgb
 from ml_images.images.config import ImageConfig
-from ml_images.images.decode import decode
-from ml_images.images.hashing import dhash
-from ml_images.images.jpeg import encode_jpeg
-from ml_images.images.orientation import upright
-from ml_images.images.resize import fit, resized, shrink
+from ml_images.images.cpu_time import CpuTime
+from ml_images.images.resize import fit, shrink
 from ml_images.images.shrinker import Shrinker
 
 _DRAFT_GAP = 1.5
@@ -106,23 +102,11 @@ def _pillow(data: bytes, short_side: int) -> bytes:
 
 
 def _stages(photos: Sequence[bytes], cfg: ImageConfig) -> dict[str, float]:
-    """CPU seconds a photo of each stage of shrink."""
-    spent = dict.fromkeys(("decode", "resize", "colour and turn", "hash", "encode"), 0.0)
+    """CPU seconds a photo of each stage of shrink; colours and turns are part of resize."""
+    cpu = CpuTime()
     for data in photos:
-        marks = [time.process_time()]
-        decoded = decode(data, cfg)
-        marks.append(time.process_time())
-        small = resized(decoded.pixels, *fit(decoded.stored_width, decoded.stored_height, cfg.side))
-        marks.append(time.process_time())
-        rgb = upright(to_rgb(small, decoded.profile, cfg.icc)[0], decoded.orientation)
-        marks.append(time.process_time())
-        dhash(rgb)
-        marks.append(time.process_time())
-        encode_jpeg(rgb, cfg.quality, None)
-        marks.append(time.process_time())
-        for name, start, end in zip(spent, marks, marks[1:], strict=False):
-            spent[name] += end - start
-    return {f"of it {name}": seconds / len(photos) for name, seconds in spent.items()}
+        shrink(data, cfg, cpu=cpu)
+    return {f"of it {stage}": spent / 1e9 / len(photos) for stage, spent in cpu.spent.items() if spent}
 
 
 def _by_shrinker(photos: Sequence[bytes], cfg: ImageConfig) -> float:

@@ -9,7 +9,6 @@ from ml_images.sample.answers import COPY
 from ml_images.sample.encodings import JPEG, make, unavailable_photo
 from ml_images.sample.faults import FAULTS, url_path
 from ml_images.sample.server import UNAVAILABLE
-from ml_images.sample.world import ROBOTS
 
 ADDRESSES = ("127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4")
 BUSY = "127.0.0.5"  # says "later" so often that it would hold up the others
@@ -24,6 +23,9 @@ _LATER = ("busy", "busy_once", "busy=2", "busy_date=1", "pausing=1")
 # Not here: what needs the rule for placeholders, which equal pictures under all URLs would trigger, the one that closes
 # its host for an hour, and whatever sends a client to another machine.
 _LEFT_OUT = ("same", "busy_long", *_LATER)
+_DISALLOWED = "disallowed"
+_CLOSED = ("stale", "closing", "hanging_up", "reset", "cut_head")
+_NO_HTTP = ("ancient", "babble", "negative")
 _AGAIN = ("rate_limited", "server_error", "timeout", "connect_error", "truncated")
 
 
@@ -38,7 +40,13 @@ class Url:
 
     @property
     def most_requests(self) -> int:
-        """How often the retry policy lets a worker ask for this very URL."""
+        """How often the retry policy lets a worker ask for this very URL.
+
+        What brings no answer, or none of HTTP, over a kept connection is asked for once more over a new one: the host
+        may have closed the old one at that moment, or left something on it.
+        """
+        if self.kind == _DISALLOWED:
+            return 0
         if self.kind == "circular":
             return MAX_REDIRECTS + 1
         if self.kind == "ping":
@@ -46,9 +54,8 @@ class Url:
         name = self.kind.partition("=")[0]
         passing = FAULTS[self.kind].outcome == "ok" if self.kind else False
         patient = self.outcome in _AGAIN or (passing and name in ("failing", "failing_once", "busy_untold", *_PASSING))
-        if name in ("stale", "closing"):  # libcurl repeats by itself what an old connection did not answer
-            return 2 * ATTEMPTS
-        return ATTEMPTS if patient else 1
+        attempts = ATTEMPTS if patient or name in _CLOSED else 1
+        return 2 * attempts if name in _CLOSED + _NO_HTTP else attempts
 
 
 _PASSING = tuple(kind.partition("=")[0] for kind in _LATER)
@@ -58,7 +65,7 @@ def write_pictures(folder: Path) -> list[str]:
     """Small pictures below `folder`; their names."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / UNAVAILABLE).write_bytes(unavailable_photo())
-    (folder / "robots.txt").write_bytes(ROBOTS)
+    (folder / "robots.txt").write_text(f"User-agent: *\nDisallow: /*/{url_path(_DISALLOWED, '')}\n")
     names = [f"{number}.jpg" for number in range(_PICTURES)]
     for number, name in enumerate(names):
         (folder / name).write_bytes(make(_SEED, number, JPEG).data)

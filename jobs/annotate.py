@@ -74,6 +74,8 @@ def main(argv: Sequence[str]) -> int:
     report.counts["rejected by reason"] = done.rejects
     report.counts["labels"] = {
         "given": done.labels_given,
+        "of them in another row of the same key, too": done.repeated,
+        "of them in rows rejected for their key": done.labels_rejected,
         f"after {job.closure}": done.labels_closed,
         "dropped as given twice in a row": done.duplicate_tags,
     }

@@ -6,7 +6,7 @@ The strong pairs follow ML-Images: a class is given to all images of another one
 Examples:
   spark-submit jobs/cooccur.py annotations=out/annotate output=out/cooccur
   ml-images cooccur annotations=out/annotate output=out/cooccur above=0.85 min_count=100
-  ml-images cooccur annotations=out/annotate predictions=out/predict/predictions output=out/cooccur
+  ml-images cooccur annotations=out/annotate predictions=predictions.parquet output=out/cooccur
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from ml_images.options import option
 from ml_images.report.job import JobReport
 from ml_images.spark import session
 from ml_images.spark.cooccur import count_pairs
-from ml_images.spark.strong_pairs import find_strong_pairs
+from ml_images.spark.strong_pairs import find_strong_pairs, require_predictions
 from ml_images.storage import tables
 from ml_images.storage.lock import locked
 from ml_images.storage.paths import join, resolve
@@ -37,7 +37,7 @@ class Job:
     output: str = option(help="folder for the tables cooccurrence, pairs and strong_pairs, and report.json")
     above: float = option(0.0, "count a label where its confidence is strictly above this; 0: every present label")
     min_count: int = option(10, "images that a pair needs to be in the table pairs; cooccurrence has all of them")
-    predictions: str = option("", "predictions table (key, classes, scores): find strong pairs, too")
+    predictions: str = option("", "Parquet file or folder with key, classes, scores: find strong pairs, too")
     strong: StrongPairsConfig = field(default_factory=StrongPairsConfig)
     spark: dict[str, str] = option({}, "Spark settings, e.g. spark.spark.executor.memory=4g")
 
@@ -56,7 +56,7 @@ def main(argv: Sequence[str]) -> int:
     tables.require(labels, "labels")
     if predictions:
         predictions = resolve(predictions)
-        tables.require(predictions, "predictions")
+        require_predictions(predictions)
     vocabulary = tables.read_table(join(annotations, "vocabulary"), "vocabulary")
     ancestors = find_ancestors(vocabulary.column("parents").to_pylist())
     tables.claim(output, "cooccur")

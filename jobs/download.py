@@ -66,13 +66,15 @@ def main(argv: Sequence[str]) -> int:
     tables.claim(output, "download")
     images = join(output, "images")
     report = JobReport("download", output, config.to_dict(job))
-    with locked(images), session.opened("download", _NO_COPIES | job.spark, task_failures=_TRIES) as spark:
+    with locked(images), session.opened("download", _NO_COPIES | job.spark, light=True, task_failures=_TRIES) as spark:
         entries, size = read_entries(spark, job.labels, job.urls, job.columns)
         done = fetch_missing(entries, size, images, job.download, job.columns, job.part, job.placeholder_keys)
         hosts = worst_hosts(spark, images)
         examples = find_examples(spark, images)
     report.counts["keys"] = done.counts
     report.counts["images by outcome"] = done.outcomes
+    if done.milliseconds:
+        report.counts["milliseconds by stage"] = done.milliseconds
     if hosts:
         report.counts["hosts that lost most"] = {
             f"{host.host}, mostly {host.commonest_loss}": host.lost for host in hosts

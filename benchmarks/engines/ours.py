@@ -28,7 +28,7 @@ def main(master: str, job: str, arguments: list[str]) -> int:
     if not master.startswith("local"):  # a cluster on this machine: cluster/standalone.sh gives a worker 1 GB
         options |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
         options |= {"spark.executor.memory": "600m", "spark.executor.cores": "1"}
-    with session.opened("benchmark", options, light=job != "download") as spark:  # as the jobs themselves
+    with session.opened("benchmark", options, light=True) as spark:  # as these jobs themselves
         _start_workers(spark, f"ml_images.spark.{job}")
         clock.ready()
         code = int(module.main(arguments))

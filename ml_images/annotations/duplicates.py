@@ -49,6 +49,8 @@ class Resolved:
     classes: Int32
     confidences: Float32
     merged: int  # rows that are now part of another
+    repeated: int  # labels that merging dropped, as another row of the key has their class
+    labels_rejected: int  # of the rows in `rejects`
     rejects: pa.RecordBatch  # schemas.REJECTS
     example: str | None  # of a key in several rows and two of its places
 
@@ -68,6 +70,7 @@ def resolve_duplicates(rows: pa.Table, policy: Duplicates, num_classes: int) -> 
     offsets = lists.offsets.to_numpy().astype(np.int64) - lists.offsets[0].as_py()
     classes = lists.flatten().to_numpy()
     confidences = rows["confidences"].combine_chunks().flatten().to_numpy()
+    num_given = len(classes)
     if policy == "first":
         offsets, places = take_rows(offsets, firsts)
         classes, confidences = classes[places], confidences[places]
@@ -82,6 +85,8 @@ def resolve_duplicates(rows: pa.Table, policy: Duplicates, num_classes: int) -> 
         classes,
         confidences,
         0 if policy == "first" else len(again),
+        0 if policy == "first" else num_given - len(classes),
+        num_given - len(classes) if policy == "first" else 0,
         _rejects(rejected),
         _example(rows, int(again[0])) if len(again) else None,
     )

@@ -20,7 +20,8 @@ _BAD_TAG = reasons.OF_LINES.index(reasons.BAD_TAG)
 _CLASS_OUT_OF_RANGE = reasons.OF_LINES.index(reasons.CLASS_OUT_OF_RANGE)
 _BAD_CONFIDENCE = reasons.OF_LINES.index(reasons.BAD_CONFIDENCE)
 
-_MAX_MANTISSA = 10**18  # 18 digits and one more fit in 63 bits; further ones are below half an ulp of a double
+_MAX_MANTISSA = 10**17  # 17 digits and one more fit in 63 bits (19 do not); further ones are below what a double has
+_SMALLEST = 2.0**-149  # of float32: what is seen at all must not become a verified absence
 _MAX_EXPONENT = 10_000
 _POWERS = np.array([10.0**k for k in range(23)])  # exact doubles, so that m / 10^k is rounded once
 _BYTE = np.uint64(0xFF)
@@ -80,6 +81,8 @@ def parse_tag(data: Bytes, at: int, num_classes: int) -> tuple[int, int, float, 
         return at, 0, 0.0, _BAD_TAG
     if tag_class >= num_classes:
         return at, 0, 0.0, _CLASS_OUT_OF_RANGE
+    if 0.0 < confidence < _SMALLEST:
+        confidence = _SMALLEST
     if confidence != -1.0 and not 0.0 <= confidence <= 1.0:
         return at, 0, 0.0, _BAD_CONFIDENCE
     return at, tag_class, confidence + 0.0, -1  # -0 becomes 0
@@ -127,6 +130,8 @@ def _number(data: Bytes, at: int) -> tuple[int, float, bool]:
             return at, 0.0, False
         exponent += -power if below else power
     value = _scaled(mantissa, exponent)
+    if mantissa > 0 and value == 0.0:
+        value = _SMALLEST
     return at, -value if negative else value, True
 
 

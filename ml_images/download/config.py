@@ -47,7 +47,7 @@ class PolitenessConfig:
 
     # 16 hosts of Flickr at 50 a second are 800 images a second; img2dataset's users were banned at some hundred a host.
     requests_per_s: float = option(50.0, help="requests a second to one host, from all workers together; 0 = no limit")
-    connections: int = option(16, help="connections to one host at a time, of all workers together; 0 = no limit")
+    connections: int = option(16, help="connections to one host, idle ones too, of all workers together; 0 = no limit")
     requests_per_s_of: dict[str, float] = option({}, help="other requests_per_s for single hosts, by name")
     robots: bool = option(True, help="obey robots.txt (RFC 9309), its Crawl-delay too")
     opt_out: bool = option(True, help="leave pictures whose headers say noai, noimageai, noindex or tdm-reservation: 1")
@@ -75,7 +75,9 @@ class DownloadConfig:
     politeness: PolitenessConfig = field(default_factory=PolitenessConfig)
     image: ImageConfig = field(default_factory=ImageConfig)
     in_flight: int = option(256, help="requests under way in one worker")
-    buffer_bytes: int = option(256 * 2**20, help="bodies under way or waiting for the decoder in one worker, in bytes")
+    buffer_bytes: int = option(
+        256 * 2**20, help="of bodies under way or before the decoder in one worker; one body more at most"
+    )
     base_url: str = option("", help="where keys that are no URLs are found: base_url/key")
 
     def __post_init__(self) -> None:

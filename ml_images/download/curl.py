@@ -16,12 +16,13 @@ import certifi
 import pycurl
 
 from ml_images.download.address import Refusal, Resolve, check_address
+from ml_images.download.budget import Budget
 from ml_images.download.config import FetchConfig
-from ml_images.download.exchange import Exchange, Tally
-from ml_images.download.kept import local_name
+from ml_images.download.exchange import Exchange
+from ml_images.download.kept import Connections
 from ml_images.download.resolver import Found, Resolver
 from ml_images.download.transport import Request, Response
-from ml_images.download.url import WebUrl, parse_web_url
+from ml_images.download.url import WebUrl, is_address, parse_web_url
 from ml_images.errors import InputError
 
 _SWEEP_S = 0.02  # at least so long between two looks at all requests; also how late a deadline may be kept
@@ -45,13 +46,14 @@ class _Job:
         self.is_over = False
 
     def due(self) -> float:
-        return min(self.request.deadline, self.exchange.due()) if self.exchange else self.request.deadline
+        return self.exchange.due() if self.exchange else self.request.deadline
 
 
 class CurlTransport:
-    """A Transport (see transport.py). `connections` requests at most are on the wire at a time, the others wait their
-    turn; as many connections are kept for the next requests, so twice as many sockets may be open. `ca_file` holds the
-    authorities (PEM) that servers are verified by; without one, those of certifi. Close it when done."""
+    """A Transport and a Network (see transport.py). `connections` requests at most are on the wire at a time, the
+    others wait their turn; as many connections are kept for the next requests, so twice as many sockets may be open.
+    `ca_file` holds the authorities (PEM) that servers are verified by; without one, those of certifi. Close it when
+    done."""
 
     def __init__(
         self,
@@ -73,16 +75,20 @@ class CurlTransport:
         self._queue: deque[_Job] = deque()
         self._active: dict[pycurl.Curl, _Job] = {}
         self._idle: list[Exchange] = []
-        self._tally = Tally()
+        self._num_begun = 0
+        self._undecided = False  # some of them have no connection yet
+        self._budget = Budget()
         self._sweep_at = math.inf
         self._curl_at = math.inf
         self._sockets: set[int] = set()
-        self._files: dict[tuple[str, int], int] = {}  # local address and port -> descriptor
+        self._kept = Connections()
         self._watched: set[int] = set()
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._mind_socket)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._mind_time)
         self._multi.setopt(pycurl.M_MAXCONNECTS, connections)
+        self._asked_for: set[str] = set()  # hosts that the user wants to know of
+        self._learned: list[str] = []
         self._resolver = Resolver(resolve, allow_private=cfg.allow_private, threads=resolver_threads)
         self._epoll = select.epoll()
         self._epoll.register(self._resolver.fileno(), select.EPOLLIN)
@@ -110,10 +116,12 @@ class CurlTransport:
     def poll(self, timeout_s: float) -> list[Response]:
         until = self.now() + timeout_s
         woken = False
+        self._ration()
         while True:
             woken |= self._turn(0.0 if self._done else until - self.now())
             if self._done or woken or self.now() >= until:
                 done, self._done = self._done, []
+                self._budget.taken -= sum(len(response.body) for response in done)
                 return done
 
     def watch(self, file: int) -> None:
@@ -133,7 +141,42 @@ class CurlTransport:
 
     @property
     def bytes_in_flight(self) -> int:
-        return self._tally.bytes
+        return self._budget.taken
+
+    @property
+    def buffer_bytes(self) -> float:
+        return self._budget.most
+
+    @buffer_bytes.setter
+    def buffer_bytes(self, number: float) -> None:
+        self._budget.most = number
+
+    @property
+    def bytes_elsewhere(self) -> int:
+        return self._budget.elsewhere
+
+    @bytes_elsewhere.setter
+    def bytes_elsewhere(self, number: int) -> None:
+        self._budget.elsewhere = number
+
+    def knows(self, host: str) -> bool:
+        if is_address(host) or self._resolver.known(host) is not None:
+            return True
+        self._asked_for.add(host)
+        self._resolver.ask(host)
+        return False
+
+    def learned(self) -> list[str]:
+        learned, self._learned = self._learned, []
+        return learned
+
+    def num_idle(self, host: str) -> int:
+        self._have_chosen()
+        return self._kept.num_idle(host)
+
+    def close_idle(self, host: str, most: int) -> None:
+        self._have_chosen()
+        self._kept.close_idle(host, most)
 
     def close(self) -> None:
         for job in self._active.values():
@@ -161,15 +204,24 @@ class CurlTransport:
                 for host, found in self._resolver.collect():
                     for job in self._naming.pop(host, ()):
                         self._go(job, found)
+                    if host in self._asked_for:
+                        self._asked_for.remove(host)
+                        self._learned.append(host)
+                        woken = True
             else:
                 self._multi.socket_action(file, _action(events))
         if self.now() >= self._curl_at:
             self._curl_at = math.inf
+            self._undecided = False
             self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
         self._reap()
         if self.now() >= self._sweep_at:
             self._sweep()
+        self._ration()
         return woken
+
+    def _ration(self) -> None:
+        self._budget.let_go_on(is_handing_over=bool(self._done))
 
     def _addresses(self, url: WebUrl) -> Found | None:
         if not url.is_address:
@@ -198,12 +250,24 @@ class CurlTransport:
             exchange = self._idle.pop() if self._idle else self._new_exchange()
             job.exchange = exchange
             self._active[exchange.handle] = job
-            exchange.begin(job.request, job.url, job.addresses)
+            self._num_begun += 1
+            if self._kept.lead_elsewhere(job.url.host, job.url.origin):
+                self._have_chosen()
+                self._kept.make_way(job.url.host, job.url.origin)
+            exchange.begin(job.request, job.url, job.addresses, self._num_begun)
             self._multi.add_handle(exchange.handle)
+            self._undecided = True
             self._sweep_at = min(self._sweep_at, self.now() + _SWEEP_LATEST_S)
 
+    def _have_chosen(self) -> None:
+        """Have libcurl choose connections for the requests that it was just given: those are no longer idle."""
+        if self._undecided:
+            self._undecided = False
+            self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+            self._curl_at = 0.0  # what ended by that is not to wait for an event
+
     def _new_exchange(self) -> Exchange:
-        return Exchange(self._cfg, self._ca_file, self._tally, self.now, self._files)
+        return Exchange(self._cfg, self._ca_file, self._budget, self.now, self._kept)
 
     def _reap(self) -> None:
         """Take what libcurl has finished."""
@@ -215,9 +279,10 @@ class CurlTransport:
                 exchange = job.exchange
                 assert exchange is not None
                 self._multi.remove_handle(handle)
-                if exchange.is_spoiled(code):  # that connection is gone now; the next kept one, or a new one
+                if exchange.is_spoiled():  # that connection is gone now; the next kept one, or a new one
                     exchange.again()
                     self._multi.add_handle(handle)
+                    self._undecided = True
                     continue
                 del self._active[handle]
                 outcome, detail, body = exchange.end(code, message)
@@ -238,8 +303,8 @@ class CurlTransport:
                 continue
             del self._active[job.exchange.handle]
             self._multi.remove_handle(job.exchange.handle)  # which closes the connection
-            silent = job.request.deadline > now
-            why = f"nothing came for {self._cfg.read_timeout_s:g} s" if silent else "the deadline has passed"
+            late = job.exchange.is_late(now)
+            why = "the deadline has passed" if late else f"nothing came for {self._cfg.read_timeout_s:g} s"
             self._finish(job, *job.exchange.give_up(why))
         self._sweep_at = max(now + _SWEEP_S, min(next_due, now + _SWEEP_LATEST_S)) if self._jobs else math.inf
         self._launch()
@@ -248,6 +313,9 @@ class CurlTransport:
         exchange, elapsed_s = job.exchange, self.now() - job.started
         status, headers = (exchange.status, exchange.headers) if exchange else (None, {})
         if exchange is not None:
+            elapsed_s -= exchange.paused_s
+            if exchange.connection is not None:
+                self._kept.rest(job.url.host, job.url.origin, exchange.connection, exchange.number)
             exchange.forget()
             self._idle.append(exchange)
         job.exchange, job.is_over = None, True
@@ -265,8 +333,8 @@ class CurlTransport:
         else:
             self._epoll.register(file, _EVENTS[what])
             self._sockets.add(file)
-        if what in (pycurl.POLL_OUT, pycurl.POLL_INOUT):  # new: it is about to connect
-            self._files[local_name(file)] = file
+        if what in (pycurl.POLL_OUT, pycurl.POLL_INOUT):
+            self._kept.opened(file)
 
     def _mind_time(self, wait_ms: int) -> None:
         """libcurl's wish to be called without an event."""

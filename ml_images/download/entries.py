@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pyarrow as pa
 
-from ml_images.download.url import url_of
+from ml_images.download.url import same_place, url_of
 from ml_images.download.wanted import Candidate, Wanted
 from ml_images.options import option
 
@@ -78,12 +78,12 @@ def to_wanted(
         return Wanted(key, (Candidate(url),) if url else ())
     checked = columns.checked or columns.urls[0]
     turn = _rotation(rotation)
-    candidates: dict[str, Candidate] = {}  # a URL that stands there twice is tried once
+    candidates: dict[str, Candidate] = {}  # by place: a URL that stands there twice is tried once
     for name, given in zip(columns.urls, urls, strict=True):
         url = name.replace("{key}", quote(key)) if "{key}" in name else (given or "").strip()
-        if url and url not in candidates:
-            is_checked = name == checked
-            candidates[url] = Candidate(
+        is_checked = name == checked
+        if url and (is_checked or same_place(url) not in candidates):
+            candidates[same_place(url)] = Candidate(
                 url,
                 _size(size) if is_checked else None,
                 _md5(md5) if is_checked else None,

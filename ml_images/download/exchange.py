@@ -5,42 +5,38 @@ refused, and so is every socket to an address that is not among the checked ones
 
 libcurl uses a kept connection as it finds it. Here it is looked at first (kept.py): one that is closed or not empty is
 dropped before anything is sent, and the request starts anew. Where the connection is closed while the request is on its
-way, libcurl asks again by itself, and here at most once: a server may see one request more than was started for each
-kept connection that it closes at the very moment of a request.
+way, libcurl would ask again by itself. It may not: every request that a host sees has a permit of its own (RESEND).
+
+Where there is no room for its body (budget.py) a request pauses. That is our own doing, so the time of the pause counts
+neither as silence nor towards the deadline.
 """
 
 import ipaddress
+import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from contextlib import suppress
 from io import BytesIO
 from math import inf
 
 import pycurl
 
+from ml_images.download.budget import PIECE, Budget
 from ml_images.download.config import FetchConfig
 from ml_images.download.failure import outcome_of
 from ml_images.download.header import announced_length, check_codings, parse_header
-from ml_images.download.kept import is_quiet
-from ml_images.download.transport import Headers, Request
+from ml_images.download.kept import Connections, Name, is_quiet
+from ml_images.download.transport import RESEND, Headers, Request
 from ml_images.download.url import WebUrl
 
 _MAX_HEADER_BYTES = 64 * 1024  # with interim answers and trailers
 # A body that nobody wants is read up to here and for so long, to keep the connection; a longer one costs it instead.
 _DRAIN_BYTES = 64 * 1024
 _DRAIN_S = 0.5
-_MAX_SENDS = 2
 _NO_HTTP = (pycurl.E_UNSUPPORTED_PROTOCOL, pycurl.E_FTP_WEIRD_SERVER_REPLY)  # the latter for HTTP as well
 _STOP = 0  # of a callback that was given more bytes than that: libcurl breaks off and closes the connection
-_BUFFER = 128 * 1024  # one for all handles of a loop; the default of 16 KiB means 7 callbacks for a photo of 100 KB
 # Addresses handed to libcurl live in its cache so long, far longer than any request; an hour bounds the memory.
 _PINNED_S = 3600
-
-
-class Tally:
-    """Bytes of bodies held by all exchanges of a transport."""
-
-    def __init__(self) -> None:
-        self.bytes = 0
 
 
 class _Bug:
@@ -73,30 +69,33 @@ class _Handed:
 
 class Exchange:
     """A handle and the request that is on it: `begin`, then libcurl calls back, then `end` or `give_up`, then `forget`.
-    `files` has the descriptors of connections by their local address and port."""
+    The body of an `end` that is ok stays in the budget; all others leave it."""
 
     def __init__(
         self,
         cfg: FetchConfig,
         ca_file: str,
-        tally: Tally,
+        budget: Budget,
         clock: Callable[[], float],
-        files: Mapping[tuple[str, int], int],
+        connections: Connections,
     ) -> None:
         self._max_bytes = cfg.max_bytes
         self._read_timeout_s = cfg.read_timeout_s
-        self._tally = tally
+        self._budget = budget
         self._clock = clock
-        self._files = files
+        self._connections = connections
         self._bug = _Bug()
         self.handle = pycurl.Curl()
         self._set_up(cfg, ca_file)
 
-    def begin(self, request: Request, url: WebUrl, addresses: tuple[str, ...]) -> None:
+    def begin(self, request: Request, url: WebUrl, addresses: tuple[str, ...], number: int) -> None:
+        self.number = number
+        self.paused_s = 0.0
         self._request = request
+        self._host = url.host
         self._is_address = url.is_address
         self._addresses = frozenset(map(ipaddress.ip_address, addresses))
-        self._num_sends = 0
+        self._is_sent = False
         self.again()
         self.handle.setopt(pycurl.URL, url.text)
         if url.is_address:  # an address as host resolves to itself
@@ -116,39 +115,50 @@ class Exchange:
         self._is_fresh = False  # a socket was opened for the next sending
         self._is_kept = False  # the request went out on a kept connection
         self._is_spoiled = False  # met a kept connection that is of no use
+        self.connection: Name | None = None  # that the request went out on
+        self._paused_at: float | None = None
         self.status: int | None = None
         self.headers: Headers = {}
         self._outcome: str | None = None
         self._detail = ""
-        # What was sent already goes out over a new connection, so that it is not sent a third time.
-        self.handle.setopt(pycurl.FRESH_CONNECT, int(self._num_sends > 0))
+        self.handle.setopt(pycurl.FRESH_CONNECT, int(self._request.is_resent))
 
-    def is_spoiled(self, code: int) -> bool:
-        """Did libcurl end with this code because of what an earlier answer left on the connection? Then `again`."""
-        is_noise = code in _NO_HTTP and self._is_kept  # where HTTP was spoken before
-        return (self._is_spoiled or is_noise) and self._bug.thrown is None
+    def is_spoiled(self) -> bool:
+        """Did libcurl end before anything was sent, because of what an earlier answer left on the connection? Then
+        `again`."""
+        return self._is_spoiled and self._bug.thrown is None
 
     def due(self) -> float:
         """When this is to be given up unless something comes before."""
-        return min(self._heard + self._read_timeout_s, self._until)
+        if self._paused_at is not None:
+            return inf
+        return min(self._request.deadline + self.paused_s, self._heard + self._read_timeout_s, self._until)
+
+    def is_late(self, now: float) -> bool:
+        """Has the deadline passed?"""
+        return now >= self._request.deadline + self.paused_s
+
+    def go_on(self) -> None:
+        assert self._paused_at is not None
+        self._heard = self._clock()
+        self.paused_s += self._heard - self._paused_at
+        self._paused_at = None
+        with suppress(pycurl.error):  # what is wrong with it shows when it ends, at its read timeout at the latest
+            self.handle.pause(pycurl.PAUSE_CONT)
 
     def end(self, code: int, message: str) -> tuple[str, str, bytes]:
         """Outcome, detail and body, once libcurl is through with the handle."""
-        self._tally.bytes -= self._num_bytes
-        if self._bug.thrown is not None:
-            raise self._bug.thrown
-        if self._outcome is not None:
-            return self._outcome, self._detail, b""
-        if code != pycurl.E_OK:
-            os_error = self.handle.getinfo(pycurl.OS_ERRNO)
-            return outcome_of(code, message, os_error, self.status is not None), message, b""
-        if self.status is None:
-            return "connect_error", "the connection closed within the header", b""
-        return "ok", "", self._body.getvalue()
+        outcome, detail = self._ended(code, message)
+        self._budget.leave(self)
+        if outcome == "ok":
+            return outcome, detail, self._body.getvalue()
+        self._budget.taken -= self._num_bytes
+        return outcome, detail, b""
 
     def give_up(self, detail: str) -> tuple[str, str]:
         """Outcome and detail where time is over; the handle has been taken from libcurl."""
-        self._tally.bytes -= self._num_bytes
+        self._budget.leave(self)
+        self._budget.taken -= self._num_bytes
         return (self._outcome, self._detail) if self._outcome is not None else ("timeout", detail)
 
     def forget(self) -> None:
@@ -169,7 +179,9 @@ class Exchange:
             pycurl.HTTPHEADER: ["Accept: image/*,*/*;q=0.5"],
             pycurl.CONNECTTIMEOUT_MS: max(1, round(cfg.connect_timeout_s * 1000)),
             pycurl.DNS_CACHE_TIMEOUT: _PINNED_S,
-            pycurl.BUFFERSIZE: _BUFFER,
+            # One for all handles of a loop; the default of 16 KiB means 7 callbacks for a photo of 100 KB.
+            pycurl.BUFFERSIZE: PIECE,
+            pycurl.PATH_AS_IS: 1,  # what robots.txt was asked about
             pycurl.CAINFO: ca_file,
             pycurl.SSL_VERIFYPEER: 1,
             pycurl.SSL_VERIFYHOST: 2,
@@ -184,6 +196,20 @@ class Exchange:
             self.handle.setopt(option, value)
         self.handle.unsetopt(pycurl.CAPATH)  # the file alone says whom to trust
 
+    def _ended(self, code: int, message: str) -> tuple[str, str]:
+        if self._bug.thrown is not None:
+            raise self._bug.thrown
+        if code in _NO_HTTP and self._is_kept:  # where HTTP was spoken before
+            return RESEND, message
+        if self._outcome is not None:
+            return self._outcome, self._detail
+        if code != pycurl.E_OK:
+            os_error = self.handle.getinfo(pycurl.OS_ERRNO)
+            return outcome_of(code, message, os_error, self.status is not None), message
+        if self.status is None:
+            return "connect_error", "the connection closed within the header"
+        return "ok", ""
+
     def _stop(self, outcome: str, detail: str) -> int:
         self._outcome, self._detail = outcome, detail
         return _STOP
@@ -194,7 +220,9 @@ class Exchange:
             self._stop("address_refused", f"{address} is not what was checked")
             return pycurl.SOCKET_BAD
         self._is_fresh = True
-        return _Handed(socket.socket(peer.family, peer.socktype, peer.protocol))
+        sock = socket.socket(peer.family, peer.socktype, peer.protocol)
+        self._connections.new(os.fstat(sock.fileno()).st_ino, *peer.addr[:2])
+        return _Handed(sock)
 
     def _resolving(self, *_: object) -> int:
         """libcurl asks before it resolves a host by itself; an address as host means no question to anybody."""
@@ -206,15 +234,16 @@ class Exchange:
     def _sending(self, address: str, own_address: str, port: int, own_port: int) -> int:
         self._heard = self._clock()
         self._is_kept, self._is_fresh = not self._is_fresh, False
-        file = self._files.get((own_address, own_port))
+        self.connection = own_address, own_port, address, port
+        file = self._connections.take(self._host, self.connection, self.number)
         if self._is_kept and (file is None or not is_quiet(file)):
             self._is_spoiled = True
             return pycurl.PREREQFUNC_ABORT
-        self._num_sends += 1
-        if self._num_sends <= _MAX_SENDS:
-            return pycurl.PREREQFUNC_OK
-        self._stop("connect_error", f"{_MAX_SENDS} kept connections were closed without an answer")
-        return pycurl.PREREQFUNC_ABORT
+        if self._is_sent:
+            self._stop(RESEND, "a kept connection was closed without an answer")
+            return pycurl.PREREQFUNC_ABORT
+        self._is_sent = True
+        return pycurl.PREREQFUNC_OK
 
     def _take_header(self, line: bytes) -> int | None:
         self._heard = self._clock()
@@ -259,8 +288,11 @@ class Exchange:
         if self.status is None:
             return self._stop("http_error", "a body without a header")
         self._num_bytes += len(data)
-        self._tally.bytes += len(data)
+        self._budget.taken += len(data)
         if self._num_bytes > self._max_bytes:
             return self._stop("too_large", f"more than {self._max_bytes} bytes")
         self._body.write(data)
+        if self._paused_at is None and self._budget.must_pause(self):
+            self._paused_at = self._heard
+            self.handle.pause(pycurl.PAUSE_RECV)
         return None

@@ -6,7 +6,20 @@ Whoever wants to send a request asks first and tells afterwards how it went. The
 from typing import Protocol
 
 
+class Pool(Protocol):
+    """Who keeps connections open for requests to come: a host's limit holds for those too."""
+
+    def num_idle(self, host: str) -> int:
+        """Connections to the host that are open and carry no request."""
+
+    def close_idle(self, host: str, most: int) -> None:
+        """Close those beyond `most` now, before anybody else is told that he may open one."""
+
+
 class Gate(Protocol):
+    pool: Pool | None
+    """Whose idle connections count; the user sets it."""
+
     def ask(self, host: str, now: float) -> float:
         """0.0: go, one request and one connection are taken. More: ask again in so many seconds. inf: the host's
         circuit has been open for longer than anybody wants to wait."""

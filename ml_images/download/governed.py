@@ -7,6 +7,7 @@ import time
 from contextlib import suppress
 from types import TracebackType
 
+from ml_images.download.gate import Pool
 from ml_images.download.governor import GREETING_S, proof
 from ml_images.download.host_limits import Lease
 from ml_images.download.leases import Leases
@@ -44,6 +45,14 @@ class GovernedGate:
         self._progress_at = 0.0
         self._greet(secret)
 
+    @property
+    def pool(self) -> Pool | None:
+        return self._leases.pool
+
+    @pool.setter
+    def pool(self, pool: Pool | None) -> None:
+        self._leases.pool = pool
+
     def ask(self, host: str, now: float) -> float:
         wait = self._leases.ask(host, now + self._offset_s)
         if wait:
@@ -79,15 +88,24 @@ class GovernedGate:
                     while self._connection.recv(_CHUNK):  # what is left unread would undo what was sent
                         pass
 
+    def _lost(self, error: OSError | None) -> GovernorLost:
+        # Before the first answer a reset is a refusal, too: it left unread what was sent meanwhile.
+        if error is None or self._trip_s == float("inf"):
+            return GovernorLost(_UNGREETED.format(*self._address))
+        return GovernorLost(f"the governor is gone: {error}")
+
     def _greet(self, secret: str) -> None:
-        with self._connection.makefile("rb") as lines:
-            line = lines.readline()
-        if not line:
-            raise GovernorLost(_UNGREETED.format(*self._address))
-        self._connection.sendall(proof(secret, json.loads(line)["nonce"]).encode() + b"\n")
-        # The first exchange also measures the clocks, before any permit depends on them.
-        asked = time.monotonic()
-        self._connection.sendall(_line([], None))
+        try:
+            with self._connection.makefile("rb") as lines:
+                line = lines.readline()
+            if not line:
+                raise self._lost(None)
+            self._connection.sendall(proof(secret, json.loads(line)["nonce"]).encode() + b"\n")
+            # The first exchange also measures the clocks, before any permit depends on them.
+            asked = time.monotonic()
+            self._connection.sendall(_line([], None))
+        except OSError as error:
+            raise self._lost(error) from error
         self._asked_at, self._leases.awaited = asked, True
         while self._leases.awaited:
             if not select.select([self._connection], [], [], GREETING_S)[0]:
@@ -115,9 +133,9 @@ class GovernedGate:
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
-            raise GovernorLost(f"the governor is gone: {error}") from error
+            raise self._lost(error) from error
         if not data:
-            raise GovernorLost(_UNGREETED.format(*self._address))
+            raise self._lost(None)
         self._received += data
         end = self._received.find(b"\n")
         if end < 0:
@@ -141,7 +159,7 @@ class GovernedGate:
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
-            raise GovernorLost(f"the governor is gone: {error}") from error
+            raise self._lost(error) from error
         del self._unsent[:sent]
 
 

@@ -6,7 +6,8 @@ never travels. Then, as often as the client likes:
     -> {"questions": [[host, want, keep, ...], ...], "progress": {...} or null}
     <- {"now": seconds, "pause_s": seconds to the next message, "leases": [[host, connections, ...], ...]}
 
-Times are of the service's clock. A connection that ends, however, takes its client's permits back.
+Times are of the service's clock. A connection that ends, however, takes its client's permits back; that of a machine
+that is gone without a word ends after half a minute.
 """
 
 import hmac
@@ -30,6 +31,8 @@ GREETING_S = 10.0  # to prove that one knows the secret
 _LONGEST_GREETING = 256
 _LONGEST = 4 * 2**20  # bytes of a message
 _CHUNK = 256 * 1024
+# Kernels ask each other whether they are still there, so a worker that is busy for minutes is no dead one.
+_STILL_THERE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 30_000}
 
 
 def proof(secret: str, nonce: str) -> str:
@@ -112,6 +115,10 @@ class Governor:
             return
         connection.setblocking(False)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _STILL_THERE.items():
+            if hasattr(socket, name):  # not all systems have all of them
+                connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
         self._num_clients += 1
         client = _Client(self._num_clients, connection, secrets.token_hex(16), time.monotonic())
         with self._lock:

@@ -7,12 +7,14 @@ early, all at once, any second sees at most the slots of a second and a bit, whi
     requests in any second <= max(1, 1.05 * limit)
 
 with holders whose clocks differ from ours by at most CLOCK_ERROR_S. `held` counts a connection from the moment at which
-somebody may open it until he says that he won't.
+somebody may open it until he says that he won't, and that it is closed: idle ones count as those in use do. A client
+may keep idle ones (`spare`) while it has more to ask of the host and nobody else needs them, so keep-alive costs no
+host a connection too many.
 """
 
 import math
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ml_images.download.config import PolitenessConfig
 
@@ -36,7 +38,8 @@ FAILURES = frozenset(("connect_error", "dns_error", "tls_error", "timeout", "ser
 
 @dataclass(frozen=True)
 class Lease:
-    """What a client may do with a host. `connections` are all that it may have at a time, those in use included."""
+    """What a client may do with a host. `connections` are all that it may have at a time, those in use and those that
+    are idle included."""
 
     connections: int
     until: float  # no request may start later
@@ -44,6 +47,7 @@ class Lease:
     wait_s: float = 0.0  # where there is nothing to be had: ask again in so long
     closed: bool = False  # not even what is lent already may start before wait_s is over
     probe: bool = False  # the one request that tries whether the host is back
+    counted: bool = True  # is there a limit of connections? Else idle ones are nobody's business
 
 
 @dataclass
@@ -63,6 +67,12 @@ class _Host:
         for client in [client for client, when in self.asked.items() if when < now - _INTERESTED_S]:
             del self.asked[client]
         return max(1, len(self.asked))
+
+    def share(self, client: int, limit: int, now: float) -> int:
+        """Of `limit` connections; 1 where there are not enough for everybody. Together the shares are no more than
+        there are: whoever held another one would take it back with each lease, and somebody would never get any."""
+        least, rest = divmod(limit, self.interested(now))
+        return max(1, least + (sum(other < client for other in self.asked) < rest))
 
     def lend_slots(self, now: float, number: int, ahead_s: float) -> list[float]:
         """The next free slots, up to so many, of the next `ahead_s`."""
@@ -88,31 +98,38 @@ class HostLimits:
         self._slowed: dict[str, float] = {}  # by host: its own shortest interval
         self._num_leases = 0
 
-    def lease(self, client: int, host: str, want: int, keep: int, now: float) -> Lease:
-        """Up to `want` more requests for a client that holds on to `keep` connections and gives all others back.
+    def lease(self, client: int, host: str, want: int, keep: int, now: float, spare: int = 0) -> Lease:
+        """Up to `want` more requests for a client that holds on to `keep` connections, would like to keep `spare` idle
+        ones and gives all others back.
 
-        Until the answer is there, the client must not have more than `keep` connections.
+        Until the answer is there, the client must not have more than `keep + spare` connections; those that the answer
+        does not give it are its own until it says that they are closed.
         """
         self._sweep(now)
         known = self._host(host)
-        self._hold(known, host, client, keep, now)
+        self._hold(known, host, client, keep + spare, now)
+        lease = self._lend(known, client, want, keep, spare, now)
+        self._hold(known, host, client, max(keep + spare, lease.connections), now)
+        return lease if self._cfg.connections else replace(lease, counted=False)
+
+    def _lend(self, known: _Host, client: int, want: int, keep: int, spare: int, now: float) -> Lease:
         if want == 0:
-            return Lease(keep, now, [])
+            return Lease(max(keep, self._connections(known, client, spare, keep, now)), now, [])
         known.asked[client] = now
         closed_for = max(known.paused_until, known.open_until) - now
         if closed_for > 0:
             gave_up = known.openings >= _DEAD_AFTER and known.open_until >= known.paused_until
             return Lease(keep, now, [], math.inf if gave_up else closed_for, closed=True)
         if known.openings:
-            return self._probe(known, host, client, keep, now)
+            return self._probe(known, client, keep, now)
         if self._has_had_its_turn(known, client, now):
             return Lease(0, now, [], _REST_S)
-        connections = self._connections(known, client, want, keep, now)
+        connections = self._connections(known, client, max(want, spare), keep, now)
         if connections <= 0:
             return Lease(0, now, [], _CROWDED_S)
-        lease = self._slots(known, connections, want, keep, now)
-        self._hold(known, host, client, max(keep, lease.connections), now)
-        return lease
+        if not known.spacing_s:
+            return Lease(connections, now + _LEASE_S, None)
+        return self._slots(known, connections, want, keep, spare, now)
 
     def told(self, host: str, answered: bool, failures: int, retry_after_s: float | None, now: float) -> None:
         """How requests to the host went: was there any answer, and how many failures came after the last one?"""
@@ -179,24 +196,21 @@ class HostLimits:
         limit = self._cfg.connections
         if not limit:
             return keep + want
-        interested = known.interested(now)
         free = limit - sum(known.held.values()) + known.held.get(client, 0)
-        return min(keep + want, free, -(-limit // interested))
+        return min(keep + want, free, known.share(client, limit, now))
 
-    def _slots(self, known: _Host, connections: int, want: int, keep: int, now: float) -> Lease:
-        spacing = known.spacing_s
-        if not spacing:
-            return Lease(connections, now + _LEASE_S, None)
+    def _slots(self, known: _Host, connections: int, want: int, keep: int, spare: int, now: float) -> Lease:
         # As many slots as connections: who has a slot can use it.
         interested = known.interested(now)
         ahead_s = max(_AHEAD_S, _AHEAD_PER_CLIENT_S * interested)
-        most = min(connections - keep, math.ceil(ahead_s / spacing / interested))
+        most = min(want, connections - keep, math.ceil(ahead_s / known.spacing_s / interested))
+        least = max(keep, min(keep + spare, connections))
         slots = known.lend_slots(now, most, ahead_s) if most > 0 else []
         if not slots:
-            return Lease(keep, now, [], max(_CROWDED_S, known.next_slot - now - ahead_s / 2))
-        return Lease(keep + len(slots), slots[-1] + USABLE_S, slots)
+            return Lease(least, now, [], max(_CROWDED_S, known.next_slot - now - ahead_s / 2))
+        return Lease(max(keep + len(slots), least), slots[-1] + USABLE_S, slots)
 
-    def _probe(self, known: _Host, host: str, client: int, keep: int, now: float) -> Lease:
+    def _probe(self, known: _Host, client: int, keep: int, now: float) -> Lease:
         if keep or known.probe_until > now:
             wait = math.inf if known.openings >= _DEAD_AFTER else _PROBED_S
             return Lease(keep, now, [], wait, closed=True)
@@ -207,7 +221,6 @@ class HostLimits:
         if not has_connection or not slots:
             return Lease(0, now, [], _CROWDED_S)
         known.probe_until = now + self._cfg.breaker_pause_s  # whoever has it may die
-        self._hold(known, host, client, 1, now)
         return Lease(1, slots[0] + _PROBED_S, slots, probe=True)
 
     def _sweep(self, now: float) -> None:

@@ -4,9 +4,12 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ml_images.images.cpu_time import STAGES, CpuTime
+
 _MOST_HOSTS = 5_000  # told one by one; a list may have a million
 OF_THE_MOMENT = ("in_flight", "waiting", "retrying", "decoding")  # of Progress.numbers; they end with their worker
 OTHER_HOSTS = "(other hosts)"
+_CPU = "cpu_ns_"  # of the worker and its decoder, before the name of a stage
 
 
 @dataclass
@@ -24,6 +27,7 @@ class Progress:
     decoding: int = 0  # pictures at the decoder at this moment
     outcomes: Counter[str] = field(default_factory=Counter)  # of keys
     hosts: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))  # outcomes of URLs
+    cpu: CpuTime = field(default_factory=CpuTime)  # from when this was made, on the same thread
 
     def count_url(self, host: str, outcome: str) -> None:
         self.hosts[host if host in self.hosts or len(self.hosts) < _MOST_HOSTS else OTHER_HOSTS][outcome] += 1
@@ -36,7 +40,13 @@ class Progress:
     def numbers(self) -> dict[str, int]:
         """What a moving line needs, small enough to be sent every half second."""
         names = ("started", "done", "ok", "requests", "retries", "in_flight", "waiting", "retrying", "decoding")
-        return {name: getattr(self, name) for name in names}
+        spent = {_CPU + stage: nanoseconds for stage, nanoseconds in self.cpu.spent.items()}
+        return {name: getattr(self, name) for name in names} | spent
+
+
+def milliseconds_by_stage(numbers: Mapping[str, int]) -> dict[str, int]:
+    """CPU milliseconds for each stage of images/cpu_time.py, of the sum of all workers' numbers."""
+    return {stage: round(numbers.get(_CPU + stage, 0) / 1e6) for stage in STAGES}
 
 
 def line(numbers: Mapping[str, int], total: int, seconds: float) -> str:

@@ -48,7 +48,7 @@ class _Recent:
 
 
 class Memory:
-    """Results of finished URLs: pictures and failures, up to `most_bytes` each.
+    """Results of finished URLs, by place (url.same_place): pictures and failures, up to `most_bytes` each.
 
     What the answer's head or the network decided holds for all that want the URL; what its body decided holds for
     those that expect the same of it.
@@ -57,14 +57,15 @@ class Memory:
     def __init__(self, most_bytes: int) -> None:
         self._pictures, self._failures = _Recent(most_bytes), _Recent(most_bytes)
 
-    def get(self, candidate: Candidate) -> Result | None:
-        return self._failures.get(candidate.url) or self._failures.get(candidate) or self._pictures.get(candidate)
+    def get(self, place: str, candidate: Candidate) -> Result | None:
+        wish = place, candidate.expects
+        return self._failures.get(place) or self._failures.get(wish) or self._pictures.get(wish)
 
-    def failed(self, url: str, result: Result) -> None:
-        self._failures.put(url, result)
+    def failed(self, place: str, result: Result) -> None:
+        self._failures.put(place, result)
 
-    def judged(self, candidate: Candidate, result: Result) -> None:
-        (self._failures if result.picture is None else self._pictures).put(candidate, result)
+    def judged(self, place: str, candidate: Candidate, result: Result) -> None:
+        (self._failures if result.picture is None else self._pictures).put((place, candidate.expects), result)
 
 
 def _size(result: Result) -> int:

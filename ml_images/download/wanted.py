@@ -10,6 +10,11 @@ class Candidate:
     md5: bytes | None = None  # expected digest, 16 bytes
     rotation: int = 0  # counter-clockwise degrees that make the picture upright (0, 90, 180, 270); then EXIF is ignored
 
+    @property
+    def expects(self) -> tuple[int | None, bytes | None, int]:
+        """Candidates of one place that expect the same of it get the same from it."""
+        return self.size, self.md5, self.rotation
+
 
 @dataclass(frozen=True)
 class Wanted:

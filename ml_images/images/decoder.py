@@ -21,6 +21,7 @@ import numpy as np
 from ml_images.images import frames
 from ml_images.images.area import averaged
 from ml_images.images.config import ImageConfig
+from ml_images.images.cpu_time import CpuTime
 from ml_images.images.decode import ImageError, silence_pillow
 from ml_images.images.resize import shrink
 
@@ -70,6 +71,7 @@ def _warm_up() -> None:
 
 
 def _serve(requests: BinaryIO, master: socket.socket, cfg: ImageConfig) -> None:
+    cpu = CpuTime()
     while header := requests.read(frames.REQUEST.size):
         if len(header) < frames.REQUEST.size:
             return  # the master died while it wrote
@@ -77,17 +79,19 @@ def _serve(requests: BinaryIO, master: socket.socket, cfg: ImageConfig) -> None:
         data = requests.read(length)
         if len(data) < length:
             return
+        cpu.mark("fetch")
         signal.setitimer(signal.ITIMER_REAL, cfg.decode_timeout_s)
-        answer = _answer(data, cfg, rotation)
+        answer = _answer(data, cfg, rotation, cpu)
         signal.setitimer(signal.ITIMER_REAL, 0)
         master.sendall(answer)
 
 
-def _answer(data: bytes, cfg: ImageConfig, rotation: int) -> bytes:
+def _answer(data: bytes, cfg: ImageConfig, rotation: int, cpu: CpuTime) -> bytes:
     try:
-        return frames.of_shrunk(shrink(data, cfg, rotation), kept=cfg.keeps_bytes)
+        return frames.of_shrunk(shrink(data, cfg, rotation, cpu), cpu.take(), kept=cfg.keeps_bytes)
     except ImageError as error:
-        return frames.of_refusal(error.outcome, error.detail)
+        cpu.mark("decode")
+        return frames.of_refusal(error.outcome, error.detail, cpu.take())
 
 
 def _limit(what: int, most: int) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ml_images.images.area import averaged
 from ml_images.images.colour import to_rgb
 from ml_images.images.config import ImageConfig
+from ml_images.images.cpu_time import CpuTime
 from ml_images.images.decode import ImageError, decode
 from ml_images.images.hashing import dhash
 from ml_images.images.jpeg import encode_jpeg
@@ -32,19 +33,25 @@ class Shrunk:
     phash: int  # signed 64 bits
 
 
-def shrink(data: bytes, cfg: ImageConfig, rotation: int = 0) -> Shrunk:
+def shrink(data: bytes, cfg: ImageConfig, rotation: int = 0, cpu: CpuTime | None = None) -> Shrunk:
     """The training-size JPEG of a picture, with its sizes and perceptual hash; `rotation` and ImageError as `decode`
-    has them."""
+    has them. `cpu` is marked after each stage."""
+    cpu = cpu or CpuTime()
     decoded = decode(data, cfg, rotation)
+    cpu.mark("decode")
     width, height = fit(decoded.stored_width, decoded.stored_height, cfg.side)
     if max(width, height) > _JPEG_MAX_SIDE and not cfg.keeps_bytes:
         raise ImageError("too_many_pixels", f"{width}x{height}, a JPEG side ends at {_JPEG_MAX_SIDE}")
     rgb, profile = to_rgb(resized(decoded.pixels, width, height), decoded.profile, cfg.icc)
     rgb = np.ascontiguousarray(upright(rgb, decoded.orientation))
+    cpu.mark("resize")
+    phash = dhash(rgb)
+    cpu.mark("hash")
     if cfg.keeps_bytes:
-        return Shrunk(data, decoded.stored_width, decoded.stored_height, *decoded.original_size, dhash(rgb))
+        return Shrunk(data, decoded.stored_width, decoded.stored_height, *decoded.original_size, phash)
     stored = encode_jpeg(rgb, cfg.quality, profile)
-    return Shrunk(stored, rgb.shape[1], rgb.shape[0], *decoded.original_size, dhash(rgb))
+    cpu.mark("encode")
+    return Shrunk(stored, rgb.shape[1], rgb.shape[0], *decoded.original_size, phash)
 
 
 def fit(width: int, height: int, short_side: int) -> tuple[int, int]:

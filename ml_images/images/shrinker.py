@@ -24,6 +24,7 @@ from pathlib import Path
 
 from ml_images.images import frames
 from ml_images.images.config import ImageConfig
+from ml_images.images.cpu_time import STAGES, CpuTime
 from ml_images.images.resize import Shrunk
 
 _CHUNK = 1 << 16  # a larger block would be mapped and unmapped for each call
@@ -59,6 +60,7 @@ class Shrinker:
         self._deaths_in_a_row = 0
         self._bytes = 0
         self._closed = False
+        self._cpu = CpuTime()
         self._events = selectors.DefaultSelector()
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket
@@ -100,6 +102,11 @@ class Shrinker:
             self._bury(self._process, done)
         self._send()
         return done
+
+    def take_cpu_time(self) -> dict[str, int]:
+        """CPU nanoseconds of the decoder by stage (images/cpu_time.py) since the last call, for all that was collected;
+        those for a picture on which it died are lost."""
+        return self._cpu.take()
 
     def close(self) -> None:
         """End the decoder; pictures without a result are forgotten. May be called twice."""
@@ -192,13 +199,14 @@ class Shrinker:
 
     def _take_answers(self, done: list[tuple[int, Shrunk | Refused]]) -> None:
         while len(self._received) >= frames.ANSWER.size:
-            kind, length = frames.ANSWER.unpack_from(self._received)
+            kind, length, *spent = frames.ANSWER.unpack_from(self._received)
             end = frames.ANSWER.size + length
             if len(self._received) < end:
                 return
             body = bytes(self._received[frames.ANSWER.size : end])
             del self._received[:end]
             self._deaths_in_a_row = 0
+            self._cpu.add(dict(zip(STAGES, spent, strict=True)))
             if kind == frames.READY:
                 self._ready = True
                 continue

@@ -51,7 +51,8 @@ def main(argv: Sequence[str]) -> int:
         return _write(args.folder, args.seed, args.images, args.port)
     if args.action == "lists":
         vocabulary = parse_hierarchy(read_bytes(args.vocabulary, "vocabulary"), args.vocabulary, args.vocabulary_format)
-        return _lists(args.output, vocabulary, args.vocabulary, args.rows, args.seed, args.class_counts, args.malformed)
+        given = args.vocabulary, args.vocabulary_format
+        return _lists(args.output, vocabulary, *given, args.rows, args.seed, args.class_counts, args.malformed)
     return _serve(args.folder, args.port)
 
 
@@ -99,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     lists.add_argument(
         "--class-counts",
         metavar="FILE",
-        help="images of each class, one integer a line, descending (default: the published curve, within 1 %%)",
+        help="images of each class, one integer a line, descending (default: the published curve, to 1 %% or an image)",
     )
     lists.add_argument(
         "--malformed",
@@ -150,6 +151,7 @@ def _lists(
     folder: Path,
     vocabulary: Vocabulary,
     vocabulary_file: str,
+    vocabulary_format: str,
     rows: int,
     seed: int,
     counts_file: str | None,
@@ -172,7 +174,9 @@ def _lists(
     )
     for name, made in expected["lists"].items():
         print(f"  {name:<36}{made['lines']:>12,} lines{sum(made['rejects'].values()):>12,} malformed")
-    print(f"annotate them: ml-images annotate 'lists=[{folder}/*.txt]' vocabulary={vocabulary_file} output=annotated")
+    form = "" if vocabulary_format == "auto" else f" vocabulary_format={vocabulary_format}"
+    given = f"'lists=[{folder}/*.txt]' vocabulary={vocabulary_file}{form}"
+    print(f"annotate them: ml-images annotate {given} output=annotated")
     return 0
 
 

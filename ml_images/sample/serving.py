@@ -96,8 +96,8 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._full = False
-        if self._steps is not None and self._timer is None:
-            self._pump()
+        if self._steps is not None and self._timer is None:  # in a turn of its own: asyncio is in the middle of a write
+            self._timer = asyncio.get_running_loop().call_soon(self._pump)
 
     def hang_up(self) -> None:
         self._transport.abort()

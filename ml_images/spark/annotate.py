@@ -64,6 +64,8 @@ class Annotated:
     labels_closed: int
     conflicts: int
     duplicate_tags: int
+    repeated: int  # labels given that merging rows of one key dropped
+    labels_rejected: int  # labels given of rows rejected as their key came before
     rejects: dict[str, int]  # by reason
     sources: dict[str, int]  # label rows by source
 
@@ -165,4 +167,14 @@ def _sum(parsed: list[dict[str, Any]], resolved: list[dict[str, Any]]) -> Annota
     )
 
 
-_TOTALS = ("lines", "rows", "merged", "labels_given", "labels_closed", "conflicts", "duplicate_tags")
+_TOTALS = (
+    "lines",
+    "rows",
+    "merged",
+    "labels_given",
+    "labels_closed",
+    "conflicts",
+    "duplicate_tags",
+    "repeated",
+    "labels_rejected",
+)

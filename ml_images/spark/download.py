@@ -23,7 +23,7 @@ from ml_images.download.curl import CurlTransport
 from ml_images.download.entries import BadEntry, ListColumns, to_wanted
 from ml_images.download.governed import GovernedGate
 from ml_images.download.governor import Governor
-from ml_images.download.progress import Progress
+from ml_images.download.progress import Progress, milliseconds_by_stage
 from ml_images.download.robots import Robots
 from ml_images.download.wanted import Wanted
 from ml_images.images.shrinker import shared_shrinker
@@ -39,10 +39,12 @@ _DONE = pa.schema([pa.field("rows", pa.int64())])
 
 @dataclass(frozen=True)
 class Downloaded:
-    """What a run did: numbers of keys, and the outcomes of all that are wanted, most frequent first."""
+    """What a run did: numbers of keys, the outcomes of all that are wanted, most frequent first, and the CPU time by
+    stage of all workers and their decoders, empty where nothing was fetched."""
 
     counts: dict[str, int]
     outcomes: dict[str, int]
+    milliseconds: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ def fetch_missing(
         if not any("{key}" in url for url in columns.urls):
             missing = _without_hopeless(missing, rows, cfg.base_url)
     plan = write_plan(missing, location, input_bytes)
+    milliseconds: dict[str, int] = {}
     if plan.rows:
         # A run that was given up may have workers that still write; its number may come again, its name does not.
         run = f"{images_table.next_run(names):04d}-{secrets.token_hex(4)}"
@@ -88,6 +91,7 @@ def fetch_missing(
             tasks = [{"task": task, "files": files} for task, files in enumerate(plan.tasks)]
             with CrawlProgress(governor.progress, plan.rows):
                 work.run(work.units(spark, tasks, _TASK), partial(_fetch, orders=orders), _DONE)
+            milliseconds = milliseconds_by_stage(governor.progress())
     if plan.rows or not tables.is_done(location) or tables.staged_parts(location):
         published = images_table.publish(spark, location, entries, placeholder_keys)
     else:
@@ -100,7 +104,7 @@ def fetch_missing(
         "fetched": plan.rows,
         "found to be placeholders": published.placeholders,
     }
-    return Downloaded(counts, published.outcomes)
+    return Downloaded(counts, published.outcomes, milliseconds)
 
 
 def _without_hopeless(missing: DataFrame, rows: DataFrame, base_url: str) -> DataFrame:
@@ -141,7 +145,7 @@ def _fetch_task(task: int, files: list[str], orders: _Orders) -> int:
             except BadEntry as error:
                 parts.add(_refused(entry["key"], error))
 
-    progress = Progress()
+    progress, shrinker = Progress(), shared_shrinker(orders.cfg.image)
     with (
         GovernedGate(orders.governor, orders.secret, progress) as gate,
         closing(_transport(orders.cfg)) as transport,
@@ -151,14 +155,20 @@ def _fetch_task(task: int, files: list[str], orders: _Orders) -> int:
                 wanted(),
                 transport=transport,
                 gate=gate,
-                shrinker=shared_shrinker(orders.cfg.image),
+                shrinker=shrinker,
                 cfg=orders.cfg,
                 progress=progress,
                 robots=_robots(orders.secret, orders.cfg.fetch.user_agent),
+                each_round=parts.write_if_late,
             ):
+                progress.cpu.mark("fetch")
                 parts.add(fetched)
+                progress.cpu.mark("write")
         finally:
+            progress.cpu.mark("fetch")
             parts.write()  # what is done stays done, whatever happened
+            progress.cpu.mark("write")
+            progress.cpu.add(shrinker.take_cpu_time())
     return parts.rows
 
 

@@ -60,13 +60,17 @@ class ImageParts:
         return keys
 
     def add(self, fetched: Fetched) -> None:
-        """Take a result; writes a part when there are enough, or the first has waited long enough."""
+        """Take a result; writes a part when there are enough."""
         if not self._gathered:
             self._since = monotonic()
         self._gathered.append(fetched)
         self._bytes += len(fetched.picture.data) if fetched.picture is not None else 0
-        enough = len(self._gathered) >= self._cfg.rows or self._bytes >= _PART_BYTES
-        if enough or monotonic() - self._since >= self._cfg.seconds:
+        if len(self._gathered) >= self._cfg.rows or self._bytes >= _PART_BYTES:
+            self.write()
+
+    def write_if_late(self) -> None:
+        """Stage what was gathered if the first of it has waited long enough, also where nothing more comes."""
+        if self._gathered and monotonic() - self._since >= self._cfg.seconds:
             self.write()
 
     def write(self) -> None:

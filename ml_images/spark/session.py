@@ -56,7 +56,8 @@ def _start(app: str, options: Mapping[str, str], light: bool, task_failures: int
     SparkContext._ensure_initialized(conf=SparkConf(loadDefaults=False).setAll(list(options.items())))
     conf = SparkConf().setAppName(f"ml-images {app}").setAll(list(options.items()))
     master = conf.get("spark.master", "local[*]")
-    if local := re.fullmatch(r"local\[([0-9]+|\*)\]", master):  # spark.task.maxFailures means nothing there
+    local = re.fullmatch(r"local\[([0-9]+|\*)\]", master)
+    if local and task_failures > 1:  # spark.task.maxFailures means nothing there
         conf.set("spark.master", f"local[{local[1]},{task_failures}]")
     if master.startswith("local"):  # Spark's own defaults listen on all addresses
         conf.setIfMissing("spark.driver.host", "127.0.0.1")

@@ -10,10 +10,13 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyarrow import fs
 from pyspark import TaskContext
 from pyspark.broadcast import Broadcast
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.types import ArrayType, ByteType, DoubleType, FloatType, IntegerType, LongType, ShortType
 
 from ml_images import schemas
 from ml_images.errors import InputError
@@ -32,8 +35,9 @@ from ml_images.spark.pair_sums import (
     sum_images,
 )
 from ml_images.storage import tables
-from ml_images.storage.paths import for_spark, join
+from ml_images.storage.paths import for_spark, join, open_location
 
+_INTEGERS, _FLOATS = (ByteType, ShortType, IntegerType, LongType), (FloatType, DoubleType)
 _SEEN = pa.schema([pa.field("classes", pa.list_(pa.int32())), pa.field("seen", pa.list_(pa.int32()))])
 _JOINED = pa.schema(
     [pa.field("rows", pa.int64()), pa.field("classes", pa.list_(pa.int32())), pa.field("images", pa.list_(pa.int64()))]
@@ -94,18 +98,51 @@ def find_strong_pairs(
 
 def _join(spark: SparkSession, labels: str, predictions: str, above: float, score_above: float) -> DataFrame:
     """Columns classes, seen, key and predictions (how often the key is in that table), a row an image."""
+    predicted = _read_predictions(spark, predictions)
     of_pairs = F.size("classes") == F.size("scores")
-    uneven = spark.read.parquet(for_spark(predictions)).where(~of_pairs).select("key").first()
+    uneven = predicted.where(~of_pairs).select("key").first()
     if uneven is not None:
         raise InputError(f"predictions table '{predictions}': key '{uneven['key']}' has not as many scores as classes")
     present = spark.read.parquet(for_spark(labels)).select(
         "key", _held("classes", "confidences", above).alias("classes")
     )
-    seen = spark.read.parquet(for_spark(predictions)).select(
-        "key", F.array_distinct(_held("classes", "scores", score_above)).alias("seen")
-    )
+    seen = predicted.select("key", F.array_distinct(_held("classes", "scores", score_above)).alias("seen"))
     once = seen.groupBy("key").agg(F.first("seen").alias("seen"), F.count("*").alias("predictions"))
     return present.join(once, "key", "inner").select("classes", "seen", "key", "predictions")
+
+
+def require_predictions(location: str) -> None:
+    """Raise InputError unless there is a Parquet file, a folder of them, or a finished table of ours."""
+    expected = "a Parquet file or folder with the columns key, classes and scores is expected"
+    filesystem, path = open_location(location)
+    info = filesystem.get_file_info(path)
+    if info.type == fs.FileType.NotFound:
+        raise InputError(f"predictions '{location}' do not exist; {expected}")
+    if info.type == fs.FileType.Directory:
+        if tables.read_json(join(location, tables.MARK)) is not None:
+            tables.require(location, "predictions")
+        if not tables.parts(location):
+            raise InputError(f"predictions '{location}' hold no .parquet file; {expected}")
+    else:
+        try:
+            pq.read_schema(path, filesystem=filesystem)
+        except pa.ArrowInvalid as error:
+            raise InputError(f"predictions '{location}' are no Parquet file; {expected}") from error
+
+
+def _read_predictions(spark: SparkSession, location: str) -> DataFrame:
+    """Key, classes and scores of any Parquet file or folder that has them; no list where it is null."""
+    frame = spark.read.parquet(for_spark(location))
+    found = {field.name: field.dataType for field in frame.schema.fields}
+    columns = [F.col("key").cast("string")]
+    for name, kinds, kept in (("classes", _INTEGERS, "bigint"), ("scores", _FLOATS, "float")):
+        kind = found.get(name)
+        if "key" not in found or not isinstance(kind, ArrayType) or not isinstance(kind.elementType, kinds):
+            has = ", ".join(f"{field} {of.simpleString()}" for field, of in found.items())
+            raise InputError(f"predictions '{location}' have {has}; key, lists of classes and of scores are expected")
+        lists = F.col(name).cast(f"array<{kept}>")
+        columns.append(F.coalesce(lists, F.array().cast(f"array<{kept}>")).alias(name))
+    return frame.select(columns)
 
 
 def _held(classes: str, values: str, above: float) -> Column:

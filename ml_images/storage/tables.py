@@ -207,9 +207,19 @@ def open_part(location: str, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
     """A Parquet writer whose file appears under `location` whole, or not at all."""
     with (
         whole_file(location) as (filesystem, beside),
-        pq.ParquetWriter(beside, schema, filesystem=filesystem, compression="zstd") as writer,
+        pq.ParquetWriter(beside, schema, filesystem=filesystem, **_encodings(schema)) as writer,
     ):
         yield writer
+
+
+def _encodings(schema: pa.Schema) -> dict[str, Any]:
+    """zstd, but not for pictures: with dictionary and statistics it takes half of the time to write them and saves
+    0.5 %."""
+    if "data" not in schema.names:
+        return {"compression": "zstd"}
+    others = [name for name in schema.names if name != "data"]
+    codecs = dict.fromkeys(others, "zstd") | {"data": "none"}
+    return {"compression": codecs, "use_dictionary": others, "write_statistics": others}
 
 
 def write_part(location: str, table: pa.Table) -> None:

@@ -4,6 +4,7 @@ import re
 
 from ml_images.annotations import reasons
 
+SMALLEST = 2.0**-149  # of float32
 _TAG = re.compile(rb"(\d+)(?::([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?))?")
 _NOT_FINITE = re.compile(rb"\d+:[-+]?(?:nan|inf|infinity)", re.IGNORECASE)
 _IMAGENET_ID = re.compile(rb"n\d{8}_\d+")
@@ -63,6 +64,8 @@ def parse_tag(tag: bytes, num_classes: int) -> tuple[int, float] | str:
     if len(digits) > 18 or int(digits) >= num_classes:
         return reasons.CLASS_OUT_OF_RANGE
     confidence = 1.0 if match[2] is None else float(match[2])
+    if match[2] is not None and abs(confidence) < SMALLEST and re.search(b"[1-9]", re.split(b"[eE]", match[2])[0]):
+        confidence = -SMALLEST if match[2].startswith(b"-") else SMALLEST
     if confidence != -1 and not 0 <= confidence <= 1:
         return reasons.BAD_CONFIDENCE
     return int(digits), confidence + 0.0

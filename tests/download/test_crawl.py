@@ -14,6 +14,7 @@ from simulated_web import Answer, Web, Worker, one_by_one
 from ml_images.download.config import DownloadConfig, FetchConfig, PolitenessConfig
 from ml_images.download.crawl import Fetched
 from ml_images.download.host_limits import HostLimits
+from ml_images.download.transport import RESEND
 from ml_images.download.wanted import Candidate, Wanted
 from ml_images.images.resize import Shrunk
 from ml_images.outcomes import BY_NAME
@@ -143,6 +144,15 @@ def test_a_host_that_recovers() -> None:
     assert web.log[1][0] - web.log[0][0] >= 7.1
 
 
+def test_what_comes_back_to_be_sent_again_needs_a_permit_but_is_no_further_attempt() -> None:
+    lost = Answer(outcome=RESEND)
+    found, web, _ = run([want("k", "http://a.example/1")], {"http://a.example/1": [lost, PICTURE]}, requests_per_s=1.0)
+    assert (found["k"].outcome, found["k"].attempts) == ("ok", 1)
+    assert len(web.log) == 2 and web.log[1][0] - web.log[0][0] >= 1.0
+    found, web, _ = run([want("k", "http://a.example/1")], {"http://a.example/1": lost})
+    assert (found["k"].outcome, found["k"].attempts, len(web.log)) == ("connect_error", 3, 6)
+
+
 def test_the_deadline_holds_over_redirects_and_attempts() -> None:
     answers = {"http://a.example/1": redirect("/2"), "http://a.example/2": Answer(500, head_s=5.0)}
     found, web, _ = run([want("k", "http://a.example/1")], answers, deadline_s=8.0, attempts=9)
@@ -241,6 +251,25 @@ def test_a_url_is_fetched_once_for_all_its_keys_together_or_late() -> None:
     found, web, _ = run(wanted, {"http://a.example/gone": Answer(404)}, in_flight=2, decode_s=0.5)
     assert len(found) == 703 and {one.outcome for one in found.values()} == {"ok"}
     assert set(web.visits.values()) == {1} and found["fall2"].attempts == 2
+
+
+def test_a_url_is_fetched_once_however_its_keys_spell_it() -> None:
+    def spellings(path: str) -> list[str]:
+        host, upper = "http://a.example", "HTTP://A.EXAMPLE:80"
+        return [f"{host}{path}", f"{upper}{path}", f"{host}{path}#top", f"{host}/x/..{path}", f"{host}{path}".strip()]
+
+    together = [
+        want(f"together{n}", url) for n, url in enumerate([*spellings("/%C3%A9/1"), "http://a.example/%c3%a9/1"])
+    ]
+    between = [want(f"between{n}", f"http://a.example/x{n}") for n in range(100)]
+    late = [want(f"late{n}", url) for n, url in enumerate(spellings("/é/1"))]
+    fall = [want(f"fall{n}", url, "http://a.example/%C3%A9/1") for n, url in enumerate(spellings("/gone"))]
+    found, web, _ = run(
+        [*together, *between, *late, *fall], {"http://a.example/gone": Answer(404)}, in_flight=2, decode_s=0.5
+    )
+    assert {one.outcome for one in found.values()} == {"ok"} and len(found) == 116
+    assert set(web.visits.values()) == {1} and len(web.log) == 102
+    assert found["together1"].url == "HTTP://A.EXAMPLE:80/%C3%A9/1" and found["late4"].url == "http://a.example/é/1"
 
 
 def test_what_is_expected_of_a_url_is_asked_for_each_key() -> None:

@@ -47,6 +47,15 @@ def test_empty_and_repeated_urls_are_tried_never_and_once() -> None:
     assert to_wanted("k", [None], None, None, None, ListColumns()).candidates == ()
 
 
+def test_two_spellings_of_a_url_are_tried_once_with_what_is_known_of_it() -> None:
+    columns = ListColumns(urls=["a", "b", "c"], size="n", checked="b")
+    urls: list[str | None] = ["http://a.example/%41", "HTTP://A.example:80/A", "http://b.example/"]
+    assert to_wanted("k", urls, "7", None, None, columns).candidates == (
+        Candidate("HTTP://A.example:80/A", 7),
+        Candidate("http://b.example/"),
+    )
+
+
 def test_a_key_without_an_entry_is_its_url_or_lies_below_the_base() -> None:
     columns = ListColumns()
     assert to_wanted("http://a/b c", None, None, None, None, columns).candidates == (Candidate("http://a/b c"),)

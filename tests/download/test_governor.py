@@ -81,6 +81,19 @@ def test_permits_of_a_worker_that_dies_come_back(governor: Governor) -> None:
         assert wait_for_permit(patient)
 
 
+def test_a_machine_that_is_gone_without_a_word_is_noticed(governor: Governor) -> None:
+    with gate(governor):
+        [client] = governor._clients.values()
+        connection = client.connection
+        assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        idle, between, times = (
+            connection.getsockopt(socket.IPPROTO_TCP, getattr(socket, f"TCP_KEEP{name}"))
+            for name in ("IDLE", "INTVL", "CNT")
+        )
+        assert idle + between * times <= 30
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) <= 30_000
+
+
 def test_what_one_worker_learns_about_a_host_all_heed(governor: Governor) -> None:
     with gate(governor) as one, gate(governor) as other:
         assert wait_for_permit(one)
@@ -109,6 +122,24 @@ def test_progress_of_all_workers_adds_up_also_of_those_that_have_gone(governor: 
 def test_without_the_secret_there_is_nothing(governor: Governor) -> None:
     with pytest.raises(GovernorLost, match="right secret"):
         GovernedGate(governor.address, "guessed", Progress())
+
+
+@pytest.mark.parametrize("pause_s", [0.0, 0.1])
+def test_a_refusal_is_one_also_where_it_comes_as_a_reset(pause_s: float) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def refuse() -> None:
+            connection, _ = listening.accept()
+            connection.sendall(b'{"nonce": "x"}\n')
+            time.sleep(pause_s)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            connection.close()
+
+        refusing = threading.Thread(target=refuse)
+        refusing.start()
+        with pytest.raises(GovernorLost, match="right secret"):
+            GovernedGate(listening.getsockname(), "guessed", Progress())
+        refusing.join()
 
 
 @pytest.mark.parametrize("greeting", [b"\n", b"{}\n", b"x" * 5000, b"GET / HTTP/1.1\r\n\r\n", b"\xff\xfe\n"])

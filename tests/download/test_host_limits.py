@@ -1,5 +1,6 @@
 """Host limits and leases together: what a host sees, whatever its clients do and whenever messages arrive."""
 
+import json
 import math
 from collections import Counter, deque
 from random import Random
@@ -16,12 +17,33 @@ from ml_images.download.leases import Leases, Question, answer
 HOST = "a.example"
 
 
+class Pool:
+    """A client's idle connections to HOST. A request goes out on one of them, or opens another one."""
+
+    def __init__(self) -> None:
+        self.idle = self.opened = 0
+
+    def num_idle(self, host: str) -> int:
+        return self.idle if host == HOST else 0
+
+    def close_idle(self, host: str, most: int) -> None:
+        if host == HOST:
+            self.idle = min(self.idle, most)
+
+    def use(self) -> None:
+        self.opened += self.idle == 0
+        self.idle = max(0, self.idle - 1)
+
+
 class Clients:
     """Clients whose messages wait until somebody delivers them."""
 
     def __init__(self, cfg: PolitenessConfig, skews: list[float]) -> None:
         self.limits, self.skews = HostLimits(cfg), skews
         self.leases = [Leases() for _ in skews]
+        self.pools = [Pool() for _ in skews]
+        for leases, pool in zip(self.leases, self.pools, strict=True):
+            leases.pool = pool
         self.numbers = list(range(len(skews)))
         self.next_number = len(skews)
         self.busy = [0] * len(skews)
@@ -35,12 +57,20 @@ class Clients:
         if wait == 0.0:
             self.starts.append(now)
             self.busy[client] += 1
-            self.most_open = max(self.most_open, sum(self.busy))
+            if host == HOST:
+                self.pools[client].use()
+            self.most_open = max(self.most_open, self.open)
         return wait
+
+    @property
+    def open(self) -> int:
+        """Connections, those that are idle included."""
+        return sum(self.busy) + sum(pool.idle for pool in self.pools)
 
     def done(self, client: int, outcome: str = "ok", retry_after_s: float | None = None) -> None:
         if self.busy[client]:
             self.busy[client] -= 1
+            self.pools[client].idle += 1
             self.leases[client].done(HOST, outcome, retry_after_s)
 
     def send(self, client: int, now: float) -> None:
@@ -66,7 +96,8 @@ class Clients:
         """The process is gone, with its connections; another one takes its place."""
         self.limits.leave(self.numbers[client])
         self.numbers[client], self.next_number = self.next_number, self.next_number + 1
-        self.leases[client], self.busy[client] = Leases(), 0
+        self.leases[client], self.busy[client], self.pools[client] = Leases(), 0, Pool()
+        self.leases[client].pool = self.pools[client]
         self.to_limits[client] = self.to_client[client] = None
 
 
@@ -89,7 +120,7 @@ def test_no_interleaving_of_clients_exceeds_a_limit(
     for _ in range(1500):
         now += rng.expovariate(1 / hurry)
         client = rng.randrange(len(skews))
-        match rng.choices(range(7), [40, 15, 15, 15, 15, 0.3, 0.5])[0]:
+        match rng.choices(range(8), [40, 15, 15, 15, 15, 0.3, 0.5, 0.5])[0]:
             case 0:
                 while clients.ask(client, now) == 0.0 and rng.random() < 0.9:
                     pass
@@ -105,8 +136,10 @@ def test_no_interleaving_of_clients_exceeds_a_limit(
                 clients.die(client)
             case 6:
                 now += rng.uniform(0, 2)
+            case 7:  # the host closes one
+                clients.pools[client].idle = max(0, clients.pools[client].idle - 1)
         if connections:
-            assert sum(clients.busy) <= connections
+            assert clients.open <= connections
     if rate:
         assert busiest_second(clients.starts) <= max(1, math.floor(1.05 * rate))
         if len(clients.starts) > 1:
@@ -128,6 +161,105 @@ def test_eager_clients_get_nearly_all_that_is_allowed(rate: float, num_clients: 
     assert len(clients.starts) >= 0.93 * rate * seconds
 
 
+@pytest.mark.parametrize(("rate", "num_clients"), [(0.0, 1), (0.0, 3), (50.0, 1), (50.0, 3), (50.0, 12), (400.0, 3)])
+@pytest.mark.parametrize("took_s", [0.005, 0.1])
+def test_connections_are_used_again_while_there_is_something_to_ask(
+    rate: float, num_clients: int, took_s: float
+) -> None:
+    clients = Clients(PolitenessConfig(requests_per_s=rate, connections=8), [0.0] * num_clients)
+    due: list[deque[float]] = [deque() for _ in range(num_clients)]
+    for step in range(10_000):
+        now = step * 0.001
+        for client in range(num_clients):
+            while due[client] and due[client][0] <= now:
+                due[client].popleft()
+                clients.done(client)
+            while clients.ask(client, now) == 0.0:
+                due[client].append(now + took_s)
+            if step % 25 == client:
+                clients.talk(client, now)
+        assert clients.open <= 8
+    # A client that has had its turn closes its own, every 2 s.
+    most = 0.1 if num_clients <= 8 else 0.3
+    assert sum(pool.opened for pool in clients.pools) < most * len(clients.starts)
+
+
+def test_idle_connections_are_closed_soon_after_there_is_nothing_to_ask() -> None:
+    clients, now = Clients(PolitenessConfig(requests_per_s=0, connections=8), [0.0]), 0.0
+    for _ in range(5):
+        while clients.ask(0, now) == 0.0:
+            pass
+        clients.talk(0, now)
+        now += 0.02
+    assert clients.busy == [8]
+    for _ in range(8):
+        clients.done(0)
+    assert clients.pools[0].idle == 8
+    for _ in range(30):
+        now += 0.02
+        clients.talk(0, now)
+    assert clients.pools[0].idle == 0 and not clients.leases[0]._hosts
+
+
+def test_what_the_lender_is_not_told_of_is_closed_before_it_hears_so() -> None:
+    clients = Clients(PolitenessConfig(requests_per_s=0, connections=8), [0.0])
+    clients.ask(0, 0.0)
+    clients.talk(0, 0.0)
+    assert clients.ask(0, 0.1) == 0.0
+    clients.talk(0, 0.1)
+    clients.done(0, "connect_error")
+    assert clients.open == 1
+    [asked] = clients.leases[0].questions(0.4)  # the lease is over, and there is a failure to tell
+    assert (asked.failures, asked.want, asked.keep, asked.spare) == (1, 0, 0, 0) and clients.open == 0
+
+
+def test_idle_connections_beyond_a_share_are_closed_for_others() -> None:
+    clients, now = Clients(PolitenessConfig(requests_per_s=0, connections=4), [0.0, 0.0]), 0.0
+    for step in range(100):
+        now = step * 0.02
+        while clients.ask(0, now) == 0.0:
+            pass
+        clients.talk(0, now)
+        for _ in range(clients.busy[0]):
+            clients.done(0)
+    assert clients.pools[0].idle == 4 and clients.pools[0].opened == 4
+    for step in range(100, 130):  # leases last a quarter of a second
+        now = step * 0.02
+        for client in (0, 1):
+            while clients.ask(client, now) == 0.0:
+                pass
+            clients.talk(client, now)
+            for _ in range(clients.busy[client]):
+                clients.done(client)
+        assert clients.open <= 4
+    assert [pool.opened for pool in clients.pools] == [4, 2] and [pool.idle for pool in clients.pools] == [2, 2]
+
+
+def test_idle_connections_are_their_clients_until_it_says_that_they_are_closed() -> None:
+    known = limits(connections=4)
+    assert known.lease(1, HOST, 4, 0, 0.0).connections == 4
+    assert known.lease(2, HOST, 4, 0, 0.1).connections == 0
+    assert known.lease(1, HOST, 1, 0, 0.3, spare=4).connections == 2  # its share
+    assert known.lease(2, HOST, 4, 0, 0.3).connections == 0
+    assert known.lease(1, HOST, 0, 1, 0.4, spare=1).connections == 2
+    assert known.lease(2, HOST, 4, 0, 0.4).connections == 2
+
+
+def test_nobody_closes_idle_connections_where_they_are_not_limited() -> None:
+    clients, now = Clients(PolitenessConfig(requests_per_s=0, connections=0), [0.0]), 0.0
+    for _ in range(5):
+        while clients.ask(0, now) == 0.0:
+            pass
+        clients.talk(0, now)
+        now += 0.02
+    for _ in range(clients.busy[0]):
+        clients.done(0)
+    for _ in range(100):
+        now += 0.02
+        clients.talk(0, now)
+    assert clients.pools[0].idle == 2 + 4 + 8 + 16
+
+
 def test_connections_are_shared_by_those_who_want_them() -> None:
     clients = Clients(PolitenessConfig(requests_per_s=0, connections=8), [0.0] * 4)
     starts: Counter[int] = Counter()
@@ -143,6 +275,27 @@ def test_connections_are_shared_by_those_who_want_them() -> None:
                 clients.talk(client, now)
     assert clients.most_open == 8
     assert min(starts.values()) > 0.8 * max(starts.values())
+
+
+@pytest.mark.parametrize(("rate", "connections", "num_clients"), [(0.0, 16, 10), (0.0, 4, 3), (200.0, 16, 10)])
+def test_nobody_goes_without_where_connections_do_not_divide_evenly(
+    rate: float, connections: int, num_clients: int
+) -> None:
+    clients = Clients(PolitenessConfig(requests_per_s=rate, connections=connections), [0.0] * num_clients)
+    starts: Counter[int] = Counter()
+    due: deque[tuple[float, int]] = deque()
+    for step in range(8000):
+        now = step * 0.001
+        while due and due[0][0] <= now:
+            clients.done(due.popleft()[1])
+        for client in range(num_clients):
+            while clients.ask(client, now) == 0.0:
+                starts[client] += 1
+                due.append((now + 0.05, client))
+            if step % 25 == client:
+                clients.talk(client, now)
+    assert clients.most_open <= connections
+    assert len(starts) == num_clients and min(starts.values()) > 0.3 * max(starts.values())
 
 
 def test_where_clients_are_more_than_connections_everybody_has_a_turn() -> None:
@@ -190,6 +343,63 @@ def test_what_a_dead_or_idle_client_held_goes_to_others() -> None:
         clients.talk(0, now)
         now += 0.02
     assert clients.busy == [3, 0]
+
+
+@pytest.mark.parametrize("rate", [0.0, 2.0, 50.0, 400.0])
+@pytest.mark.parametrize("num_requests", [1, 3, 20])
+def test_a_client_that_has_nothing_more_to_ask_holds_nothing(rate: float, num_requests: int) -> None:
+    clients = Clients(PolitenessConfig(requests_per_s=rate, connections=4), [0.0, 0.0])
+    now = 0.0
+    while len(clients.starts) < num_requests:
+        if clients.ask(0, now) == 0.0:
+            clients.done(0)
+        clients.talk(0, now)
+        now += 0.02
+    for _ in range(100):
+        clients.talk(0, now)
+        now += 0.02
+    assert clients.open == 0 and not clients.leases[0]._hosts
+    assert clients.limits.lease(2, HOST, 4, 0, now + 1.0).connections >= (4 if rate in (0.0, 400.0) else 1)
+    assert not clients.limits._hosts[HOST].held.get(0)
+
+
+def test_messages_stay_short_and_no_host_is_forgotten_over_it() -> None:
+    clients = Clients(PolitenessConfig(), [0.0])
+    waiting = {f"{number}.{'long.' * 40}example" for number in range(9000)}
+    now, longest = 0.0, 0
+    while waiting and now < 5.0:
+        waiting = {host for host in waiting if clients.ask(0, now, host) > 0}
+        clients.send(0, now)
+        longest = max(longest, len(json.dumps(clients.to_limits[0])))
+        clients.arrive(0, now)
+        clients.back(0, now)
+        now += 0.02
+    assert not waiting and 200_000 < longest < 1_000_000  # the governor takes 4 MiB
+
+
+def test_hosts_that_are_always_asked_about_keep_no_other_waiting() -> None:
+    leases, told = Leases(), set[str]()
+    for step in range(3):
+        for number in range(6000):
+            leases.ask(f"{number}.example", step * 0.02)
+        told |= {asked.host for asked in leases.questions(step * 0.02)}
+        leases.answers([], step * 0.02)
+    assert len(told) == 6000
+
+
+def test_a_host_that_is_left_alone_is_not_asked_about() -> None:
+    clients = Clients(PolitenessConfig(requests_per_s=50, connections=4), [0.0])
+    clients.ask(0, 0.0)
+    clients.talk(0, 0.0)
+    assert clients.ask(0, 0.0) == 0.0
+    clients.ask(0, 0.0)
+    clients.done(0, "rate_limited", 30.0)
+    for step in range(1, 10):
+        clients.ask(0, step * 0.02)
+        clients.talk(0, step * 0.02)
+    for step in range(10, 100):
+        clients.ask(0, step * 0.1)
+        assert clients.leases[0].questions(step * 0.1) == []
 
 
 def limits(**values: float) -> HostLimits:

@@ -84,13 +84,16 @@ def test_patience_ends_for_all_that_wait_for_the_host() -> None:
         waiting.put(host, f"{host}1", 0.0)
         waiting.put(host, f"{host}2", 0.0)
     assert taken(waiting, 0.0) == []
-    reasons = dict(waiting.given_up)
+    assert {outcome for _, outcome, _ in waiting.given_up} == {"host_unavailable"}
+    reasons = {item: reason for item, _, reason in waiting.given_up}
     assert set(reasons) == {"shut1", "shut2", "later1", "later2"}
     assert reasons["shut1"] == "shut: its circuit stays open" and reasons["later2"] == "later: it asks for 101 s"
     waiting.given_up.clear()
     assert taken(waiting, 50.0) == taken(waiting, 100.0) == [] and not waiting.given_up
     taken(waiting, 150.0)
-    assert dict(waiting.given_up) == dict.fromkeys(("slow1", "slow2"), "slow: no permit for 150 s")
+    assert list(waiting.given_up) == [
+        (f"slow{number}", "host_unavailable", "slow: no permit for 150 s") for number in (1, 2)
+    ]
     assert len(waiting) == 0
 
 
@@ -107,3 +110,65 @@ def test_a_slow_host_that_moves_is_not_given_up() -> None:
         assert waiting.take(now) is None
         now += 90.0
     assert not waiting.given_up
+
+
+class Names:
+    """A Network as far as it is asked here: hosts are known when they are told to be."""
+
+    buffer_bytes = math.inf
+    bytes_elsewhere = 0
+
+    def __init__(self) -> None:
+        self.known: set[str] = set()
+        self.asked: list[str] = []
+
+    def knows(self, host: str) -> bool:
+        self.asked.append(host)
+        return host in self.known
+
+    def learned(self) -> list[str]:
+        return []
+
+    def num_idle(self, host: str) -> int:
+        return 0
+
+    def close_idle(self, host: str, most: int) -> None: ...
+
+
+def named() -> tuple[Waits, Names, HostQueues[str]]:
+    gate, names = Waits(), Names()
+    return gate, names, HostQueues(gate, 100.0, names)
+
+
+def test_no_permit_is_asked_for_before_the_address_is_known() -> None:
+    gate, names, waiting = named()
+    names.known.add("b")
+    for host in "ab":
+        waiting.put(host, f"{host}1", 0.0)
+    assert taken(waiting, 0.0) == ["b1"] and gate.asked == ["b"]
+    names.known.add("a")
+    waiting.wake("a")
+    assert taken(waiting, 0.1) == ["a1"] and gate.asked == ["b", "a"]
+
+
+def test_an_unknown_host_is_looked_at_now_and_then_and_given_up_after_patience() -> None:
+    gate, names, waiting = named()
+    waiting.put("a", "a1", 0.0)
+    for step in range(1000):
+        assert taken(waiting, step * 0.01) == []
+    assert 8 <= len(names.asked) <= 12
+    assert taken(waiting, 100.0) == [] and not waiting.given_up
+    assert taken(waiting, 102.0) == []
+    assert list(waiting.given_up) == [("a1", "dns_error", "a: no address for 102 s")] and len(waiting) == 0
+    assert gate.asked == []
+
+
+def test_waits_for_an_address_do_not_add_up() -> None:
+    _, names, waiting = named()
+    waiting.put("a", "a1", 0.0)
+    waiting.put("a", "a2", 0.0)
+    assert taken(waiting, 0.0) == []
+    names.known.add("a")
+    assert waiting.take(60.0) == ("a", "a1")
+    names.known.clear()
+    assert taken(waiting, 90.0) == [] and taken(waiting, 180.0) == [] and not waiting.given_up

@@ -1,5 +1,15 @@
+from collections import Counter
+
 from ml_images.download import progress
-from ml_images.download.progress import OTHER_HOSTS, Progress, duration, line, worst_hosts
+from ml_images.download.progress import (
+    OTHER_HOSTS,
+    Progress,
+    duration,
+    line,
+    milliseconds_by_stage,
+    worst_hosts,
+)
+from ml_images.images.cpu_time import STAGES
 
 
 def test_the_line_says_what_there_is_to_know() -> None:
@@ -50,3 +60,13 @@ def test_numbers_are_plain_and_small() -> None:
     counting.count_key("timeout")
     numbers = counting.numbers()
     assert numbers["done"] == 2 and numbers["ok"] == 1 and set(map(type, numbers.values())) == {int}
+
+
+def test_cpu_time_adds_up_over_workers_and_is_told_in_milliseconds() -> None:
+    sums = Counter[str]()
+    for nanoseconds in (1_400_000, 2_700_000):
+        counting = Progress()
+        counting.cpu.add({"decode": nanoseconds, "write": 600_000})
+        sums.update(counting.numbers())
+    assert milliseconds_by_stage(sums) == dict.fromkeys(STAGES, 0) | {"decode": 4, "write": 1}
+    assert milliseconds_by_stage({}) == dict.fromkeys(STAGES, 0)

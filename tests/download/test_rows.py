@@ -1,4 +1,8 @@
+from dataclasses import replace
 from datetime import datetime, timezone
+
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ml_images.download.crawl import Fetched
 from ml_images.download.rows import to_batch
@@ -43,6 +47,14 @@ def test_rows_keep_their_order_and_the_tables_types() -> None:
     assert batch.column("key").to_pylist() == ["b", "a", "b"]
     assert batch.column("detail").to_pylist() == ["no such host", None, "no such host"]
     assert batch.column("data").to_pylist() == [None, b"jpeg", None]
+
+
+@given(st.lists(st.none() | st.binary(max_size=20)))
+def test_pictures_come_back_byte_for_byte(pictures: list[bytes | None]) -> None:
+    fetched = [GONE if data is None else replace(OK, picture=replace(PICTURE, data=data)) for data in pictures]
+    column = to_batch(fetched).column("data")
+    column.validate(full=True)
+    assert column.to_pylist() == pictures and column.null_count == pictures.count(None)
 
 
 def test_nothing_fetched_is_an_empty_batch() -> None:

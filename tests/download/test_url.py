@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_images.download.url import is_web_url, parse_web_url, url_of
+from ml_images.download import url as module
+from ml_images.download.url import is_address, is_web_url, parse_web_url, same_place, url_of
 
 
 @pytest.mark.parametrize(
@@ -69,6 +70,11 @@ def test_any_key_below_a_base_is_a_web_url(key: str) -> None:
         ("http://a.example/%20%zz?a=b&c", "http://a.example/%20%zz?a=b&c", "a.example", 80),
         ("http://Bücher.example/", "http://xn--bcher-kva.example/", "xn--bcher-kva.example", 80),
         ("http://[2001:DB8:0::1]:81/", "http://[2001:db8::1]:81/", "2001:db8::1", 81),
+        ("http://a.example/b/../c/./d/%2e%2E/e", "http://a.example/c/e", "a.example", 80),
+        ("http://a.example/../b//../..", "http://a.example/", "a.example", 80),
+        ("http://a.example/b/.", "http://a.example/b/", "a.example", 80),
+        ("http://a.example/.b/..c/...", "http://a.example/.b/..c/...", "a.example", 80),
+        ("http://a.example?x=/../y", "http://a.example/?x=/../y", "a.example", 80),
     ],
 )
 def test_urls_have_one_form_in_which_they_are_sent(url: str, text: str, host: str, port: int) -> None:
@@ -93,3 +99,75 @@ def test_what_is_sent_is_printable_ascii(rest: str) -> None:
         except ValueError:
             continue
         assert parsed.text.isascii() and parsed.text.isprintable() and " " not in parsed.text
+
+
+SPELLINGS = [
+    "http://a.example/~joe/x%C3%A9.jpg?q=a%20b",
+    "HTTP://A.Example/~joe/x%C3%A9.jpg?q=a%20b",
+    "http://a.example:80/~joe/x%C3%A9.jpg?q=a%20b",
+    "http://a.example./%7Ejoe/x%c3%a9.jpg?q=%61%20b#top",
+    " http://a.example/y/../~joe/xé.jpg?q=a b ",
+]
+
+
+@pytest.mark.parametrize("url", SPELLINGS)
+def test_a_place_is_the_same_however_it_is_spelt(url: str) -> None:
+    assert same_place(url) == same_place(SPELLINGS[0])
+
+
+def test_places_that_differ_in_more_than_spelling_stay_apart() -> None:
+    urls = [
+        "http://a.example/x",
+        "https://a.example/x",
+        "http://a.example:81/x",
+        "http://b.example/x",
+        "http://a.example/X",
+        "http://a.example/x/",
+        "http://a.example/x?",  # as above: an empty query is not sent
+        "http://a.example/x?y",
+        "http://a.example/x%2Fy",
+        "http://a.example/x/y",
+        "http://a.example/%20",
+        "http://a.example/%2520",
+    ]
+    assert len({same_place(url) for url in urls}) == len(urls) - 1
+
+
+@pytest.mark.parametrize("text", ["", "no url", "ftp://A.example/x", "http://a..b/", "http://[::1", "http://\ud800/"])
+def test_what_is_no_web_url_is_its_own_place(text: str) -> None:
+    assert same_place(f" {text} ") == text
+
+
+CHARS = st.text("aZ09-._~!$&'()*+,;=:@/?#%[] éA\\\t\x00")
+
+
+@given(
+    scheme=st.sampled_from(["http", "https", "HTTP", "ftp"]),
+    host=st.from_regex(r"[a-zA-Z0-9.\-_]{0,20}(:[0-9]{0,5})?", fullmatch=True),
+    rest=st.one_of(st.just(""), CHARS.map(lambda text: "/" + text), CHARS),
+)
+def test_the_usual_ones_are_read_as_all_are(scheme: str, host: str, rest: str) -> None:
+    """The short cut changes nothing: not what is sent, not the place."""
+    url = f"{scheme}://{host}{rest}"
+    place = same_place(url)
+    try:
+        slow = module._put_together(url.strip())
+    except ValueError:
+        with pytest.raises(ValueError):
+            parse_web_url(url)
+        assert place == url.strip()
+        return
+    assert parse_web_url(url) == slow
+    assert same_place(slow.text) == same_place(place) == place
+    assert is_address(slow.host) == slow.is_address
+
+
+@given(st.text())
+def test_a_place_is_its_own_place(text: str) -> None:
+    for url in (text, f"http://{text}", f"http://a.example/{text}", f"http://a.example/%{text}"):
+        assert same_place(same_place(url)) == same_place(url)
+
+
+@pytest.mark.parametrize("host", ["a" * 64 + ".example", ".".join(["abcdefgh"] * 29)])
+def test_names_that_are_too_long_for_dns_are_none(host: str) -> None:
+    assert not is_web_url(f"http://{host}/x")

@@ -1,4 +1,5 @@
 import io
+import time
 from pathlib import Path
 from typing import Literal
 
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ml_images.images.config import ImageConfig
+from ml_images.images.cpu_time import CpuTime
 from ml_images.images.decode import ImageError
 from ml_images.images.resize import fit, resized, shrink
 
@@ -65,6 +67,24 @@ def test_quality_rules_the_size() -> None:
 
 def test_same_bytes_in_same_bytes_out() -> None:
     assert shrink(jpeg(300, 200), CFG) == shrink(jpeg(300, 200), CFG)
+
+
+def test_the_cpu_time_is_told_by_stage() -> None:
+    data = jpeg(1200, 900)
+    shrink(data, CFG)  # loads the compiled loops
+    started, cpu = time.thread_time_ns(), CpuTime()
+    for _ in range(20):
+        shrink(data, CFG, cpu=cpu)
+    whole = time.thread_time_ns() - started
+    assert {stage for stage, spent in cpu.spent.items() if spent} == {"decode", "resize", "hash", "encode"}
+    assert 0.95 * whole < sum(cpu.spent.values()) <= whole
+    assert max(cpu.spent, key=lambda stage: cpu.spent[stage]) == "decode"
+
+
+def test_kept_bytes_are_not_encoded() -> None:
+    cpu = CpuTime()
+    shrink(jpeg(300, 200), ImageConfig(short_side="original"), cpu=cpu)
+    assert {stage for stage, spent in cpu.spent.items() if spent} == {"decode", "resize", "hash"}
 
 
 def test_a_side_that_no_jpeg_can_have_is_refused() -> None:

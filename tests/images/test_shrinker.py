@@ -70,6 +70,15 @@ def decoder() -> int:
     return pid
 
 
+TICK_NS = 10**9 // os.sysconf("SC_CLK_TCK")
+
+
+def cpu_ns(pid: int) -> int:
+    """CPU nanoseconds of a process, in whole ticks."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) * TICK_NS
+
+
 def test_results_are_those_of_shrink_in_the_same_order(shrinker: Shrinker) -> None:
     pictures = [png(seed) for seed in range(5)]
     for token, data in enumerate(pictures):
@@ -90,6 +99,31 @@ def test_refusals_carry_outcome_and_detail(shrinker: Shrinker) -> None:
         (2, "undecodable"),
     ]
     assert all(result.detail for _, result in results if isinstance(result, Refused))
+
+
+def test_the_decoders_cpu_time_comes_with_its_answers(shrinker: Shrinker) -> None:
+    shrinker.submit(0, png(0))
+    wait(shrinker)
+    started = cpu_ns(decoder())
+    shrinker.take_cpu_time()
+    for token in range(20):
+        shrinker.submit(token, png(token, 700))
+    wait(shrinker)
+    spent, whole = shrinker.take_cpu_time(), cpu_ns(decoder()) - started
+    assert {stage for stage, nanoseconds in spent.items() if nanoseconds} == {
+        "fetch",
+        "decode",
+        "resize",
+        "hash",
+        "encode",
+    }
+    assert 0.9 * whole - 2 * TICK_NS < sum(spent.values()) < whole + 2 * TICK_NS
+    assert not any(shrinker.take_cpu_time().values())
+    half = png(0, 700)[:700_000]  # of 1.5 MB
+    shrinker.submit(0, half)
+    assert isinstance(wait(shrinker)[0][1], Refused)
+    refused = shrinker.take_cpu_time()
+    assert refused["decode"] > spent["decode"] / 20 / 10 and refused["encode"] == 0
 
 
 def test_rotation_and_original_reach_the_decoder() -> None:

@@ -172,6 +172,19 @@ def test_ctrl_c_and_kill_lose_nothing_that_was_written(
     assert {key: fetched(server)[f"/{key}"] for key in final} == dict.fromkeys(final, 1)
 
 
+def test_rows_do_not_wait_for_a_slow_url_to_be_written(pictures: Any, tmp_path: Path) -> None:
+    _, argv, keys = pictures
+    slow = "-/fault/silent/im_0.png"
+    rows = [{"key": key, "source": "x", "classes": [0], "confidences": [1.0], "origins": [0]} for key in [*keys, slow]]
+    tables.write_table(str(tmp_path / "labels"), "labels", pa.Table.from_pylist(rows, schema=schemas.LABELS))
+    assert download.main([*argv, "download.fetch.read_timeout_s=3", "part.seconds=0.2"]) == 0
+    parts = (tmp_path / "out" / "images").glob("part-*.parquet")
+    (part,) = (part for part in parts if slow in pq.read_table(part)["key"].to_pylist())
+    assert (
+        int(part.name.removesuffix("-again.parquet").rpartition("-")[2]) > 0
+    )  # others of its task were written before
+
+
 def test_a_crash_between_publishing_steps_is_repaired_by_the_next_run(
     pictures: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -355,5 +368,8 @@ def test_the_contact_sheet_and_the_second_run_say_what_a_person_wants_to_know(
     assert download.main(argv) == 0
     assert "nothing was left to do" not in capsys.readouterr().out
     assert (tmp_path / "out" / "contact_sheet.html").read_text().count("data:image/jpeg") == len(keys)
+    spent = json.loads((tmp_path / "out" / "report.json").read_text())["counts"]["milliseconds by stage"]
+    assert list(spent) == ["fetch", "decode", "resize", "encode", "hash", "write"]
+    assert spent["fetch"] > 0 and spent["decode"] > 0 and spent["write"] > 0
     assert download.main(argv) == 0
     assert "nothing was left to do" in capsys.readouterr().out

@@ -1,0 +1,115 @@
+"""From a key to its row: its candidates one after the other, until one is ok.
+
+Else its outcome is that of its last candidate, but for one that deserves another run where any does: a mirror's 404
+must not hide that the original was rate-limited.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from ml_images.download.progress import Progress
+from ml_images.download.results import Result
+from ml_images.download.wanted import Candidate, Wanted
+from ml_images.images.resize import Shrunk
+from ml_images.outcomes import RETRYABLE
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What a row of `images` says. `attempts` and `elapsed_ms` are of all URLs that the key needed, without the waits
+    for permits; an attempt is a request and the redirects that it leads to. Keys that share a URL all tell of it."""
+
+    key: str
+    outcome: str
+    detail: str
+    url: str | None
+    final_url: str | None
+    status: int | None
+    attempts: int
+    elapsed_ms: int
+    content_type: str | None
+    sha256: bytes | None
+    original_bytes: int | None
+    fetched_at: datetime
+    picture: Shrunk | None
+
+
+@dataclass(eq=False)
+class Job:
+    """One key."""
+
+    wanted: Wanted
+    place: int = 0  # of the candidate that is tried
+    attempts: int = 0
+    elapsed_s: float = 0.0
+    verdict: tuple[Candidate, Result] | None = None  # unless a candidate is better
+
+
+class Keys:
+    """All keys that have been taken in. `ask(job, candidate)` gives the candidate's result, or None where `settle` will
+    be told of it later."""
+
+    def __init__(
+        self,
+        ask: Callable[[Job, Candidate], Result | None],
+        progress: Progress,
+        wall_clock: Callable[[], datetime],
+    ) -> None:
+        self._ask, self._progress, self._wall_clock = ask, progress, wall_clock
+        self.finished: deque[Fetched] = deque()
+
+    def take_in(self, wanted: Wanted) -> None:
+        self._progress.started += 1
+        self.go_on(Job(wanted))
+
+    def go_on(self, job: Job) -> None:
+        """Put the key's candidate on its way, or finish the key."""
+        candidates = job.wanted.candidates
+        while job.place < len(candidates):
+            candidate = candidates[job.place]
+            result = self._ask(job, candidate)
+            if result is None or self._ends(job, candidate, result):
+                return
+        if job.verdict is None:
+            self._finish(job, None, Result("no_url"))
+        else:
+            self._finish(job, *job.verdict)
+
+    def settle(self, job: Job, candidate: Candidate, result: Result) -> None:
+        """The candidate that the key waits for has come to this."""
+        if not self._ends(job, candidate, result):
+            self.go_on(job)
+
+    def _ends(self, job: Job, candidate: Candidate, result: Result) -> bool:
+        """Note a candidate's result; True where the key is finished by it."""
+        job.attempts += result.attempts
+        job.elapsed_s += result.elapsed_s
+        if result.outcome == "ok":
+            self._finish(job, candidate, result)
+            return True
+        job.place += 1
+        if job.verdict is None or result.outcome in RETRYABLE or job.verdict[1].outcome not in RETRYABLE:
+            job.verdict = candidate, result
+        return False
+
+    def _finish(self, job: Job, candidate: Candidate | None, result: Result) -> None:
+        self._progress.count_key(result.outcome)
+        self.finished.append(
+            Fetched(
+                key=job.wanted.key,
+                outcome=result.outcome,
+                detail=result.detail,
+                url=candidate.url if candidate is not None else None,
+                final_url=result.final_url,
+                status=result.status,
+                attempts=job.attempts,
+                elapsed_ms=min(round(job.elapsed_s * 1000), 2**31 - 1),
+                content_type=result.content_type,
+                sha256=result.sha256,
+                original_bytes=result.original_bytes,
+                fetched_at=self._wall_clock(),
+                picture=result.picture,
+            )
+        )
