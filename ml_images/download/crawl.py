@@ -90,9 +90,8 @@ def crawl(
     """Fetch all that is wanted; one result a key, in the order in which they are done.
 
     `robots` may live longer than one crawl. Transport, gate and shrinker are the caller's to close; a crawl that is
-    given up leaves requests under way in them. `each_round` is called some times a second, also while nothing is done. A
-    transport that is a Network learns how much room its bodies have, and
-    the gate counts its idle connections.
+    given up leaves requests under way in them. A transport that is a Network learns how much room its bodies have, and
+    the gate counts its idle connections. `each_round` is called some times a second, also while nothing is done.
     """
     known = robots if robots is not None else Robots(cfg.fetch.user_agent)
     network = transport if isinstance(transport, Network) else None
