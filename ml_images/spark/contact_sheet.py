@@ -8,7 +8,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
@@ -20,7 +19,7 @@ from ml_images.report.contact_sheet import COLUMNS, HostOutcomes
 from ml_images.schemas import IMAGES
 from ml_images.spark import work
 from ml_images.storage import tables
-from ml_images.storage.paths import for_spark, join, open_location
+from ml_images.storage.paths import for_spark, join
 
 WORST_HOSTS, FAILURES_OF_A_KIND, PICTURES = 10, 12, 240
 _TOLD = [name for name in COLUMNS if name != "data"]
@@ -57,13 +56,12 @@ def find_examples(spark: SparkSession, images: str) -> list[dict[str, Any]]:
 def _find_failures(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
     """Of some parts, the FAILURES_OF_A_KIND rows of each outcome that come first by a hash of their keys."""
     for part in (part for batch in batches for parts in batch.column("parts").to_pylist() for part in parts):
-        filesystem, path = open_location(part)
-        lost = pc.field("outcome") != "ok"
-        rows = pq.read_table(path, columns=_TOLD, filters=lost, filesystem=filesystem, use_threads=False)
+        rows = tables.read_part(part, _TOLD)
+        rows = rows.filter(pc.not_equal(rows["outcome"], "ok"))
         place = pa.array([zlib.crc32(key.encode()) for key in rows["key"].to_pylist()], pa.int64())
         rows = rows.append_column("place", place).sort_by([("outcome", "ascending"), ("place", "ascending")])
         for outcome in rows["outcome"].unique().to_pylist():
-            some = rows.filter(pc.field("outcome") == outcome).slice(0, FAILURES_OF_A_KIND)
+            some = rows.filter(pc.equal(rows["outcome"], outcome)).slice(0, FAILURES_OF_A_KIND)
             yield from some.cast(_EXAMPLE).to_batches()
 
 

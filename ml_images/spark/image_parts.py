@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from time import monotonic
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyspark import TaskContext
 
 from ml_images.download.crawl import Fetched
@@ -12,7 +11,7 @@ from ml_images.download.rows import to_batch
 from ml_images.options import option
 from ml_images.outcomes import RETRYABLE
 from ml_images.storage import tables
-from ml_images.storage.paths import join, open_location
+from ml_images.storage.paths import join
 
 _PART_BYTES = 128 << 20  # of pictures, after which a part is written even if it has few rows
 
@@ -55,8 +54,7 @@ class ImageParts:
         keys = set[str]()
         for name in tables.parts(self._staging):
             if name.startswith(self._task):
-                filesystem, path = open_location(join(self._staging, name))
-                keys.update(pq.read_table(path, columns=["key"], filesystem=filesystem)["key"].to_pylist())
+                keys.update(tables.read_part(join(self._staging, name), ["key"])["key"].to_pylist())
         return keys
 
     def add(self, fetched: Fetched) -> None:

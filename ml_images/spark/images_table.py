@@ -14,7 +14,6 @@ from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
@@ -157,9 +156,8 @@ def _repeated(rows: DataFrame, placeholder_keys: int) -> DataFrame:
 def _rewrite(batches: Iterable[pa.RecordBatch], *, location: str) -> Iterable[pa.RecordBatch]:
     """Parts without the rows that a later run has made anew, and with placeholders named as such; no empty ones."""
     for file in (file for batch in batches for file in batch.column("file").to_pylist()):
-        filesystem, path = open_location(file)
         changes: dict[tuple[str, bool], list[str]] = defaultdict(list)
-        for change in pq.read_table(path, filesystem=filesystem).to_pylist():
+        for change in tables.read_part(file).to_pylist():
             changes[change["part"], change["renamed"]].append(change["key"])
         for name in {name for name, _ in changes}:
             dropped, renamed = changes[name, False], changes[name, True]
@@ -173,13 +171,13 @@ def _rewrite_part(location: str, name: str, dropped: list[str], renamed: list[st
     part = staged if exists(staged) else join(location, name)
     if not exists(part):  # an earlier attempt at this task has removed it
         return 0
-    filesystem, path = open_location(part)
-    keys = pq.read_table(path, columns=["key"], filesystem=filesystem)["key"]
+    keys = tables.read_part(part, ["key"])["key"]
     is_kept = pc.invert(pc.is_in(keys, value_set=pa.array(dropped, pa.string())))
     num_dropped = len(keys) - pc.sum(is_kept).as_py()
     if num_dropped == len(keys):
+        filesystem, path = open_location(part)
         filesystem.delete_file(path)
     else:
-        rows = pq.read_table(path, filesystem=filesystem).filter(is_kept)
+        rows = tables.read_part(part).filter(is_kept)
         tables.write_part(part, as_placeholders(rows, renamed))
     return int(num_dropped)

@@ -6,11 +6,15 @@ What is large goes straight from the worker to storage and never passes through 
 
 import gc
 import itertools
+import os
+import socket
+import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 from zipimport import zipimporter
 
@@ -49,8 +53,7 @@ def task_sizes(num_units: int, cores: int, at_once: int) -> list[int]:
     """How many units each task takes: at most `at_once`, and fewer and fewer, so that all cores end at the same time.
 
     A task takes two thirds of a core's share of what is left (guided self-scheduling: Polychronopoulos and Kuck 1987).
-    One unit a task would be as even, but each task waits 0.06 s, most of it for a delayed acknowledgement between the
-    JVM and Python.
+    One unit a task would be as even, but a task costs 0.015 s.
     """
     sizes, left = [], num_units
     while left:
@@ -70,15 +73,40 @@ def run(work: DataFrame | Units, function: BatchFunction, schema: pa.Schema, tit
     # An RDD, as there is nothing for SQL to plan: its first job in a session takes 1.4 s, mapInArrow's 3.4 s.
     context = work.spark.sparkContext
     shares = context.parallelize(work.shares, len(work.shares) or 1)
-    done = shares.flatMap(partial(_run_units, schema=work.schema, run=function))
+    done = shares.flatMap(partial(_run_units, schema=work.schema, run=function, _=_AcknowledgedAtOnce()))
     with TaskProgress(context, title) if title else nullcontext(), _workers_errors():
         return list(done.collect())
 
 
-def _run_units(rows: list[dict[str, Any]], *, schema: pa.Schema, run: BatchFunction) -> Iterator[dict[str, Any]]:
+def _run_units(
+    rows: list[dict[str, Any]], *, schema: pa.Schema, run: BatchFunction, _: "_AcknowledgedAtOnce"
+) -> Iterator[dict[str, Any]]:
     for batch in run([pa.RecordBatch.from_pylist(rows, schema=schema)]):
         yield from batch.to_pylist()
     _spare_later_tasks()
+
+
+class _AcknowledgedAtOnce:
+    """Belongs to what a worker is told to run; while that is unpickled, the JVM's message is acknowledged.
+
+    The JVM writes what is to be run and the rows one after the other, and its kernel keeps the second back until the
+    first is acknowledged (Nagle's algorithm), which the worker's kernel puts off as it has nothing to say: 0.045 s of
+    waiting in every task (PySpark 4.0 on Linux).
+    """
+
+    def __reduce__(self) -> tuple[Callable[[], "_AcknowledgedAtOnce"], tuple[()]]:
+        return _acknowledged_at_once, ()
+
+
+def _acknowledged_at_once() -> _AcknowledgedAtOnce:
+    if hasattr(socket, "TCP_QUICKACK"):  # Linux
+        for number in (int(entry.name) for entry in Path("/proc/self/fd").iterdir()):
+            with suppress(OSError):  # no TCP, or closed: the listing's own
+                if stat.S_ISSOCK(os.fstat(number).st_mode):
+                    connection = socket.socket(fileno=os.dup(number))
+                    with connection:
+                        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+    return _AcknowledgedAtOnce()
 
 
 def _spare_later_tasks() -> None:
