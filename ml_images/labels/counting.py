@@ -86,6 +86,29 @@ def add_labels(
 
 
 @compiled
+def add_present(
+    offsets: _Ints,
+    classes: _Classes,
+    origins: _Origins,
+    row_sources: _Ints,
+    groups: _Ints,
+    present: _Ints,
+    tags: _Ints,
+    sources: _Ints,
+) -> None:
+    """As `add_labels`, where all labels are present: two thirds of the time."""
+    for row in range(len(offsets) - 1):
+        source = np.uint64(row_sources[row])
+        group = np.uint64(groups[source])
+        for i in range(np.uint64(offsets[row]), np.uint64(offsets[row + 1])):
+            present[group, np.uint64(classes[i]), np.uint64(origins[i])] += 1
+        num_present = offsets[row + 1] - offsets[row]
+        tags[group, np.uint64(num_present)] += 1
+        sources[source, 0] += 1
+        sources[source, 1] += num_present
+
+
+@compiled
 def _are_valid(
     offsets: _Ints, classes: _Classes, confidences: _Confidences, origins: _Origins, num_classes: int, num_origins: int
 ) -> bool:

