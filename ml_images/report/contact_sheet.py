@@ -2,49 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
 from ml_images.outcomes import BY_NAME
+from ml_images.report.examples import HostOutcomes
 from ml_images.report.page import data_uri, grouped, percent, visible
-
-COLUMNS = [
-    "key",
-    "outcome",
-    "url",
-    "final_url",
-    "status",
-    "attempts",
-    "content_type",
-    "width",
-    "height",
-    "data",
-    "detail",
-]
-
-
-@dataclass(frozen=True)
-class HostOutcomes:
-    """One host's rows by outcome."""
-
-    host: str
-    counts: Mapping[str, int]
-
-    @property
-    def rows(self) -> int:
-        return sum(self.counts.values())
-
-    @property
-    def lost(self) -> int:
-        return self.rows - self.counts.get("ok", 0)
-
-    @property
-    def commonest_loss(self) -> str:
-        losses = {name: count for name, count in self.counts.items() if name != "ok"}
-        return max(losses, key=lambda name: (losses[name], name), default="")
 
 
 def render_contact_sheet(

@@ -15,7 +15,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from ml_images.images.config import PILLOWS_PIXELS, ImageConfig
 from ml_images.images.resize import Shrunk
 from ml_images.images.shrinker import Shrinker
-from ml_images.report.contact_sheet import COLUMNS, HostOutcomes
+from ml_images.report.examples import COLUMNS, HostOutcomes
 from ml_images.schemas import IMAGES
 from ml_images.spark import work
 from ml_images.storage import tables

@@ -3,7 +3,8 @@ from typing import Any
 
 from PIL import Image
 
-from ml_images.report.contact_sheet import COLUMNS, HostOutcomes, render_contact_sheet
+from ml_images.report.contact_sheet import render_contact_sheet
+from ml_images.report.examples import COLUMNS, HostOutcomes
 
 
 def row(key: str, outcome: str = "ok", **known: Any) -> dict[str, Any]:

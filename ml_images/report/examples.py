@@ -1,0 +1,39 @@
+"""What a contact sheet is made of; executors gather it, which have no library to draw pages."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+COLUMNS = [
+    "key",
+    "outcome",
+    "url",
+    "final_url",
+    "status",
+    "attempts",
+    "content_type",
+    "width",
+    "height",
+    "data",
+    "detail",
+]
+
+
+@dataclass(frozen=True)
+class HostOutcomes:
+    """One host's rows by outcome."""
+
+    host: str
+    counts: Mapping[str, int]
+
+    @property
+    def rows(self) -> int:
+        return sum(self.counts.values())
+
+    @property
+    def lost(self) -> int:
+        return self.rows - self.counts.get("ok", 0)
+
+    @property
+    def commonest_loss(self) -> str:
+        losses = {name: count for name, count in self.counts.items() if name != "ok"}
+        return max(losses, key=lambda name: (losses[name], name), default="")
