@@ -64,6 +64,15 @@ def test_first_keeps_the_first_row_and_rejects_the_others_with_their_places():
     ]
 
 
+def test_every_label_that_was_given_is_counted_somewhere():
+    given = sum(len(row[4]) for row in ROWS)
+    merged, first = (resolved(ROWS, policy)[0] for policy in ("merge", "first"))
+    assert (merged.repeated, merged.labels_rejected) == (3, 0)  # of a: 1, 3 and 7 twice
+    assert (first.repeated, first.labels_rejected) == (0, 4)  # its second and third row
+    for one in (merged, first):
+        assert len(one.classes) + one.repeated + one.labels_rejected == given
+
+
 def test_the_example_names_a_key_and_two_places():
     assert resolved(ROWS, "error")[0].example == "'a' (one.txt:9 and two.txt:1)"
     assert resolved(ROWS[:1] + ROWS[-1:], "error")[0].example is None

@@ -138,6 +138,18 @@ def test_predictions_that_do_not_fit_are_refused(row: dict[str, Any], says: str,
         cooccur.main([*argv, f"output={tmp_path}/out"])
 
 
+@pytest.mark.parametrize("place", ["seen.parquet", "seen/part-0.parquet"])
+def test_predictions_may_be_any_parquet_with_the_columns(place: str, spark: object, tmp_path: Path) -> None:
+    (tmp_path / "seen").mkdir()
+    rows = pa.table({"key": ["a", "b"], "classes": [[0, 4], [4]], "scores": [[0.5, 0.99], [0.99]], "more": [1, 2]})
+    pq.write_table(rows, tmp_path / place)  # lists of int64 and of double
+    given = annotations(tmp_path / "in", {"a": SNAKE, "b": SNAKE})
+    assert cooccur.main([given, f"predictions={tmp_path / place.partition('/')[0]}", f"output={tmp_path}/out"]) == 0
+    pq.write_table(rows.drop(["scores"]), tmp_path / place)
+    with pytest.raises(InputError, match="key, lists of classes and of scores are expected"):
+        cooccur.main([given, f"predictions={tmp_path / place.partition('/')[0]}", f"output={tmp_path}/out"])
+
+
 def test_labels_of_another_vocabulary_are_refused(spark: object, tmp_path: Path) -> None:
     given = annotations(tmp_path / "in", {"a": {0: 1.0}, "b": {7: 1.0}})
     with pytest.raises(InputError, match="labels table: class 7 is unknown, expected 0 to 4"):

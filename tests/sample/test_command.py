@@ -133,6 +133,15 @@ def test_lists_says_what_it_wrote_and_what_comes_next(
     assert last == "annotate them: ml-images annotate 'lists=[out/*.txt]' vocabulary=vocabulary.txt output=annotated"
 
 
+def test_the_command_that_lists_prints_names_a_format_that_cannot_be_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("vocabulary.txt").write_text("thing animal\nanimal dog\nanimal cat\nthing car\n")
+    assert main(["lists", *LISTS, "--rows", "50", "--vocabulary-format", "parent_child"]) == 0
+    assert "vocabulary=vocabulary.txt vocabulary_format=parent_child output" in capsys.readouterr().out
+
+
 def test_lists_follow_the_class_counts_that_a_file_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("vocabulary.txt").write_text(vocabulary_text())
