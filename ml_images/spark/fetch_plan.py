@@ -85,6 +85,7 @@ def _first_url() -> Column:
 
 
 def _spelled_alike(url: Column) -> Column:
-    """Equal for all spellings of a URL that download.url takes for the same (and for some others)."""
+    """Equal for the spellings of a URL that download.url.same_place takes for the same (and for some others), but for
+    rare ones: percent-encoded letters and digits, dots in the path, non-ASCII hosts, numbers for an IPv4 address."""
     url = F.regexp_replace(F.lower(F.split_part(url, F.lit("#"), F.lit(1))), _NOT_IN_A_PORT, "$1")
     return F.regexp_replace(url, "%[0-9a-f]{2}|[^a-z0-9]", "")
