@@ -5,11 +5,12 @@ For the published vocabulary (11,166 classes, 83,422 ancestors) that is 0.6 MB.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
 
-from ml_images.hierarchy.order import depths, parents_first
+from ml_images.hierarchy.order import depths
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,13 +35,13 @@ class Ancestors:
 def find_ancestors(parents: Sequence[Sequence[int]]) -> Ancestors:
     """The ancestors in a hierarchy given as direct parents of each class (`Vocabulary.parents`), free of cycles."""
     depth = depths(parents)
-    above: list[set[int]] = [set() for _ in parents]
-    for c in parents_first(parents):
-        above[c].update(parents[c], *(above[parent] for parent in parents[c]))
-    return Ancestors(*_flat(above), *_flat(parents), np.array(depth, np.int32))
+    above: list[list[int]] = [[] for _ in parents]
+    for c in sorted(range(len(parents)), key=depth.__getitem__):
+        above[c] = sorted(set(parents[c]).union(*[above[parent] for parent in parents[c]]))
+    return Ancestors(*_flat(above), *_flat([sorted(direct) for direct in parents]), np.array(depth, np.int32))
 
 
-def _flat(lists: Sequence[set[int]] | Sequence[Sequence[int]]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
+def _flat(lists: Sequence[Sequence[int]]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
     indptr = np.zeros(len(lists) + 1, np.int64)
     np.cumsum([len(items) for items in lists], out=indptr[1:])
-    return indptr, np.array([item for items in lists for item in sorted(items)], np.int32)
+    return indptr, np.fromiter(chain.from_iterable(lists), np.int32, indptr[-1])

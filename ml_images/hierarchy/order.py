@@ -59,5 +59,7 @@ def depths(parents: Parents) -> list[int]:
     assert len(order) == len(parents), "the hierarchy has a cycle"
     depth = [0] * len(parents)
     for c in order:
-        depth[c] = max((depth[parent] + 1 for parent in parents[c]), default=0)
+        for parent in parents[c]:
+            if depth[parent] >= depth[c]:
+                depth[c] = depth[parent] + 1
     return depth

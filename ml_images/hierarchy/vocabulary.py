@@ -113,6 +113,8 @@ def _id_mistake(ids: Sequence[str], first: int) -> tuple[int, str] | None:
 
 def _parents(field: str, row_of: dict[str, int], place: str) -> tuple[int, ...]:
     """The parents that a field names, by row number or by id. Raises InputError for what names no row."""
+    if field in row_of and field != _ROOT and "," not in field:  # nearly all; a fifth of the time for the file
+        return (row_of[field],)
     items = [item.strip() for item in field.split(",")]
     if items == [_ROOT]:
         return ()
