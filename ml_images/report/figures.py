@@ -157,7 +157,7 @@ def labels_by_depth(labels: Sequence[int], classes: Sequence[int]) -> Figure:
     with chart(1) as (figure, axes):
         _bars(axes.bar(at - 0.21, label_shares, width=0.4, color=BLUE, label="of the labels"))
         _bars(axes.bar(at + 0.21, class_shares, width=0.4, color=ORANGE, label="of the classes"), "class-bar")
-        axes.xaxis.set_major_locator(_ticks(18))
+        axes.xaxis.set_major_locator(_ticks(9))
         axes.set_xlim(-0.6, len(at) - 0.4)
         axes.yaxis.set_major_locator(_ticks(6, integer=False))
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
@@ -210,7 +210,7 @@ def _stacked(
             bars = axes.bar(depth, counts, bottom=below, width=0.78, color=colours[number], label=label)
             _bars(bars, f"bar{number}")
             below = below + counts
-        axes.xaxis.set_major_locator(_ticks(18))
+        axes.xaxis.set_major_locator(_ticks(9))
         axes.set_xlim(-0.6, len(depth) - 0.4)
         axes.set_ylim(0, max(below.max(), 1) * 1.05)
         axes.yaxis.set_major_locator(_ticks(6))
