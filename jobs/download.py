@@ -21,7 +21,7 @@ from ml_images.provenance import provenance
 from ml_images.report.contact_sheet import render_contact_sheet
 from ml_images.report.job import JobReport
 from ml_images.spark import session
-from ml_images.spark.contact_sheet import find_examples, worst_hosts
+from ml_images.spark.contact_sheet import gather
 from ml_images.spark.download import fetch_missing
 from ml_images.spark.image_parts import PartConfig
 from ml_images.spark.url_lists import read_entries
@@ -69,8 +69,7 @@ def main(argv: Sequence[str]) -> int:
     with locked(images), session.opened("download", _NO_COPIES | job.spark, light=True, task_failures=_TRIES) as spark:
         entries, size = read_entries(spark, job.labels, job.urls, job.columns)
         done = fetch_missing(entries, size, images, job.download, job.columns, job.part, job.placeholder_keys)
-        hosts = worst_hosts(spark, images)
-        examples = find_examples(spark, images)
+        hosts, examples = gather(spark, images)
     report.counts["keys"] = done.counts
     report.counts["images by outcome"] = done.outcomes
     if done.milliseconds:

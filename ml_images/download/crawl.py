@@ -304,7 +304,6 @@ class _Crawl:
                 self._memory.judged(fetch.place, candidate, result)
         else:
             self._memory.failed(fetch.place, result)
-        self._count(fetch, result)
         for job, candidate in fetch.waiters:
             self._keys.settle(job, candidate, result)
 
@@ -351,7 +350,6 @@ class _Crawl:
 
     def _judged(self, fetch: Fetch, waiters: list[Waiter], result: Result) -> None:
         self._memory.judged(fetch.place, waiters[0][1], result)
-        self._count(fetch, result)
         fetch.num_decoding -= 1
         latecomers: list[Job] = []
         if fetch.num_decoding == 0:
@@ -361,9 +359,6 @@ class _Crawl:
             self._keys.settle(job, candidate, result)
         for job in latecomers:
             self._keys.go_on(job)
-
-    def _count(self, fetch: Fetch, result: Result) -> None:
-        self._progress.count_url(fetch.start.host, result.outcome)
 
     def _show(self) -> None:
         self._progress.in_flight = len(self._under_way)

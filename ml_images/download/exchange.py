@@ -16,7 +16,6 @@ import os
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from io import BytesIO
 from math import inf
 
 import pycurl
@@ -34,6 +33,7 @@ _MAX_HEADER_BYTES = 64 * 1024  # with interim answers and trailers
 _DRAIN_BYTES = 64 * 1024
 _DRAIN_S = 0.5
 _NO_HTTP = (pycurl.E_UNSUPPORTED_PROTOCOL, pycurl.E_FTP_WEIRD_SERVER_REPLY)  # the latter for HTTP as well
+_SMALL = 4096  # bytes of a piece of a body, below which it takes up the next one; libcurl gives 16 KB if it has them
 _STOP = 0  # of a callback that was given more bytes than that: libcurl breaks off and closes the connection
 # Addresses handed to libcurl live in its cache so long, far longer than any request; an hour bounds the memory.
 _PINNED_S = 3600
@@ -107,7 +107,7 @@ class Exchange:
         """Ready for the same request once more, after it met a spoiled connection."""
         self._lines: list[bytes] = []
         self._header_bytes = 0
-        self._body = BytesIO()
+        self._pieces: list[bytes] = []  # of the body
         self._num_bytes = 0
         self._drained = 0
         self._heard = inf  # when something came last; the time until a connection stands is libcurl's
@@ -151,7 +151,7 @@ class Exchange:
         outcome, detail = self._ended(code, message)
         self._budget.leave(self)
         if outcome == "ok":
-            return outcome, detail, self._body.getvalue()
+            return outcome, detail, b"".join(self._pieces)
         self._budget.taken -= self._num_bytes
         return outcome, detail, b""
 
@@ -163,7 +163,7 @@ class Exchange:
 
     def forget(self) -> None:
         """Hold nothing of the request any longer."""
-        del self._request, self._body
+        del self._request, self._pieces
 
     def _set_up(self, cfg: FetchConfig, ca_file: str) -> None:
         options = {
@@ -291,7 +291,10 @@ class Exchange:
         self._budget.taken += len(data)
         if self._num_bytes > self._max_bytes:
             return self._stop("too_large", f"more than {self._max_bytes} bytes")
-        self._body.write(data)
+        if self._pieces and len(self._pieces[-1]) < _SMALL:
+            self._pieces[-1] += data
+        else:
+            self._pieces.append(data)
         if self._paused_at is None and self._budget.must_pause(self):
             self._paused_at = self._heard
             self.handle.pause(pycurl.PAUSE_RECV)

@@ -13,7 +13,7 @@ host sees the end at once, libcurl when it next looks for a connection.
 import os
 import select
 import socket
-from collections import defaultdict
+from collections import Counter, defaultdict
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -70,6 +70,7 @@ class Connections:
         self._new: dict[int, tuple[str, int]] = {}  # by inode: sockets that are not yet connecting
         self._open: dict[Name, _Connection] = {}
         self._idle: defaultdict[str, dict[Name, str]] = defaultdict(dict)  # by host: the origin that they lead to
+        self._origins: defaultdict[str, Counter[str]] = defaultdict(Counter)  # by host: idle ones to each origin
         self._look_at = _FEW
 
     def new(self, inode: int, address: str, port: int) -> None:
@@ -104,7 +105,9 @@ class Connections:
         if known is None or known.user != user:
             return
         if known.is_open():
+            self._no_longer_idle(host, name)
             self._idle[host][name] = origin
+            self._origins[host][origin] += 1
         else:
             del self._open[name]
 
@@ -126,15 +129,15 @@ class Connections:
 
     def lead_elsewhere(self, host: str, origin: str) -> bool:
         """Do any idle ones of the host lead to another origin?"""
-        idle = self._idle.get(host)
-        return idle is not None and any(other != origin for other in idle.values())
+        origins = self._origins.get(host)
+        return origins is not None and (len(origins) > 1 or origin not in origins)
 
     def make_way(self, host: str, origin: str) -> None:
         """A request is about to begin. It goes out on an idle connection to its origin; where all idle ones of the host
         lead to others, one of them ends for the one that is opened now."""
-        idle = self._idle.get(host)
-        if idle and origin not in idle.values():
-            self._close(host, next(iter(idle)))
+        origins = self._origins.get(host)
+        if origins is not None and origin not in origins:
+            self._close(host, next(iter(self._idle[host])))
 
     def _close(self, host: str, name: Name) -> None:
         self._no_longer_idle(host, name)
@@ -144,5 +147,12 @@ class Connections:
 
     def _no_longer_idle(self, host: str, name: Name) -> None:
         idle = self._idle.get(host)
-        if idle is not None and idle.pop(name, None) is not None and not idle:
-            del self._idle[host]
+        origin = idle.pop(name, None) if idle is not None else None
+        if idle is None or origin is None:
+            return
+        origins = self._origins[host]
+        origins[origin] -= 1
+        if not origins[origin]:
+            del origins[origin]
+        if not idle:
+            del self._idle[host], self._origins[host]

@@ -1,14 +1,11 @@
 """What is going on in a crawl, in numbers that add up over workers."""
 
-from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ml_images.images.cpu_time import STAGES, CpuTime
 
-_MOST_HOSTS = 5_000  # told one by one; a list may have a million
 OF_THE_MOMENT = ("in_flight", "waiting", "retrying", "decoding")  # of Progress.numbers; they end with their worker
-OTHER_HOSTS = "(other hosts)"
 _CPU = "cpu_ns_"  # of the worker and its decoder, before the name of a stage
 
 
@@ -25,17 +22,11 @@ class Progress:
     waiting: int = 0  # URLs that wait at this moment: for a permit, for robots.txt
     retrying: int = 0  # URLs that wait before another attempt at this moment
     decoding: int = 0  # pictures at the decoder at this moment
-    outcomes: Counter[str] = field(default_factory=Counter)  # of keys
-    hosts: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))  # outcomes of URLs
     cpu: CpuTime = field(default_factory=CpuTime)  # from when this was made, on the same thread
-
-    def count_url(self, host: str, outcome: str) -> None:
-        self.hosts[host if host in self.hosts or len(self.hosts) < _MOST_HOSTS else OTHER_HOSTS][outcome] += 1
 
     def count_key(self, outcome: str) -> None:
         self.done += 1
         self.ok += outcome == "ok"
-        self.outcomes[outcome] += 1
 
     def numbers(self) -> dict[str, int]:
         """What a moving line needs, small enough to be sent every half second."""
@@ -71,14 +62,3 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def worst_hosts(hosts: Mapping[str, Mapping[str, int]], most: int = 10) -> list[tuple[str, int, int, str]]:
-    """(host, URLs, failed, its most frequent failure) of the hosts with the most failures, those first."""
-    rows = []
-    for host, outcomes in hosts.items():
-        failures = {name: number for name, number in outcomes.items() if name != "ok"}
-        if failures:
-            commonest = max(failures, key=lambda name: (failures[name], name))
-            rows.append((host, sum(outcomes.values()), sum(failures.values()), commonest))
-    return sorted(rows, key=lambda row: (-row[2], row[0]))[:most]

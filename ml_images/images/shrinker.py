@@ -203,7 +203,8 @@ class Shrinker:
             end = frames.ANSWER.size + length
             if len(self._received) < end:
                 return
-            body = bytes(self._received[frames.ANSWER.size : end])
+            with memoryview(self._received) as received:
+                body = bytes(received[frames.ANSWER.size : end])
             del self._received[:end]
             self._deaths_in_a_row = 0
             self._cpu.add(dict(zip(STAGES, spent, strict=True)))

@@ -18,8 +18,12 @@ from ml_images.spark import work
 from ml_images.storage import tables
 from ml_images.storage.paths import join, open_location
 
-TASK_ROWS = 20_000  # a minute of work; the slowest URLs of a task may take another one (deadline_s)
-_ENTRY_BYTES = 20  # of a list; rather too few, as files are put together
+# A minute of work and two seconds of it: the slowest URLs of a task, however few it has, may take another minute
+# (deadline_s).
+TASK_ROWS, LEAST_TASK_ROWS = 20_000, 1_000
+_FILE_BYTES = 40_000  # of lists, for a file of a plan: some hundred rows
+_FILES_A_CORE = 64  # at most, while tasks are not longer than TASK_ROWS: a file takes 0.01 s
+_LEAST_ENTRY_BYTES = 20  # of a list
 _PLAN = "_plan-"
 _NOT_IN_A_PORT = r"^(\s*https?://[^/?]*?):(?:80|443)(?=[/?]|\s*$)"
 
@@ -36,11 +40,13 @@ def write_plan(entries: DataFrame, location: str, input_bytes: int) -> FetchPlan
     """Write `entries` (columns of ENTRY) into the staging folder of the images table at `location`.
 
     Entries with the same first URL are in one file, one after the other; else files are fair samples of the URLs.
-    `input_bytes`: what labels and lists take in storage, from which follows how many files there are at first; tasks
-    get about TASK_ROWS entries each, and every core two tasks at least.
+    `input_bytes`: what labels and lists take in storage, from which follows how many files there are. Tasks get two
+    thirds of a core's share of the entries that are left, so that cores end together, but no more than TASK_ROWS, and
+    no fewer than LEAST_TASK_ROWS where they are enough for two tasks a core.
     """
     cores = entries.sparkSession.sparkContext.defaultParallelism
-    num_files = max(2 * cores, input_bytes // (_ENTRY_BYTES * TASK_ROWS))
+    few, many = 2 * cores, _FILES_A_CORE * cores
+    num_files = max(few, min(many, input_bytes // _FILE_BYTES), input_bytes // (_LEAST_ENTRY_BYTES * TASK_ROWS))
     placed = entries.withColumn("url", _first_url()).withColumn("place", F.xxhash64(_spelled_alike(F.col("url"))))
     ordered = placed.repartition(num_files, "place").sortWithinPartitions("place", "url", "key").select(*ENTRY.names)
     staging = join(location, tables.STAGING)
@@ -48,8 +54,7 @@ def write_plan(entries: DataFrame, location: str, input_bytes: int) -> FetchPlan
     folder = join(staging, f"{_PLAN}{uuid4().hex}")
     files = work.write(ordered, folder, "look for what is missing")
     rows = sum(count for _, count in files)
-    most = max(1, min(TASK_ROWS, -(-rows // (2 * cores))))
-    return FetchPlan(list(_together(files, most)), rows)
+    return FetchPlan(list(_together(files, rows, cores)), rows)
 
 
 def read_plan(files: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -67,15 +72,16 @@ def _forget_plans(staging: str) -> None:
             filesystem.delete_dir(info.path)
 
 
-def _together(files: Sequence[tuple[str, int]], most: int) -> Iterator[list[str]]:
-    """Neighbours that have up to `most` rows together."""
-    group, held = list[str](), 0
-    for file, rows in files:
-        if group and held + rows > most:
+def _together(files: Sequence[tuple[str, int]], rows: int, cores: int) -> Iterator[list[str]]:
+    """Neighbours for each task (guided self-scheduling, as work.task_sizes)."""
+    least = min(LEAST_TASK_ROWS, -(-rows // (2 * cores)))
+    group, held, left = list[str](), 0, rows
+    for file, here in files:
+        if group and held + here > max(least, min(TASK_ROWS, 2 * left // (3 * cores))):
             yield group
-            group, held = [], 0
+            group, held, left = [], 0, left - held
         group.append(file)
-        held += rows
+        held += here
     if group:
         yield group
 

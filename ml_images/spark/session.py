@@ -63,6 +63,8 @@ def _start(app: str, options: Mapping[str, str], light: bool, task_failures: int
         conf.setIfMissing("spark.driver.host", "127.0.0.1")
         conf.setIfMissing("spark.driver.bindAddress", "127.0.0.1")
         conf.setIfMissing("spark.sql.shuffle.partitions", "16")  # 200 tasks of 10 ms each are most of a small job
+        # A job to look at more than 32 files takes longer than to look at them.
+        conf.setIfMissing("spark.sql.sources.parallelPartitionDiscovery.threshold", "10000")
         if "SPARK_LOCAL_IP" not in os.environ:
             conf.setIfMissing("spark.ui.enabled", "false")
     if "spark.ui.showConsoleProgress" not in options:

@@ -25,6 +25,7 @@ from pyarrow import fs
 from ml_images.errors import InputError, StorageError
 from ml_images.storage.paths import join, open_location
 
+_PICTURES = 32
 SUCCESS, MARK, STAGING, LOCK = "_SUCCESS", "_ml_images.json", "_staging", "_lock"
 
 
@@ -221,12 +222,18 @@ def open_part(location: str, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
 
 def _encodings(schema: pa.Schema) -> dict[str, Any]:
     """zstd, but not for pictures: with dictionary and statistics it takes half of the time to write them and saves
-    0.5 %."""
+    0.5 %. How long a page is, is looked at after every _PICTURES of them: with pyarrow's 1024 values all of a part were
+    in one page, put together in buffers that grow (0.042 instead of 0.014 ms of CPU a picture of 28 KB)."""
     if "data" not in schema.names:
         return {"compression": "zstd"}
     others = [name for name in schema.names if name != "data"]
     codecs = dict.fromkeys(others, "zstd") | {"data": "none"}
-    return {"compression": codecs, "use_dictionary": others, "write_statistics": others}
+    return {
+        "compression": codecs,
+        "use_dictionary": others,
+        "write_statistics": others,
+        "write_batch_size": _PICTURES,
+    }
 
 
 def write_part(location: str, table: pa.Table) -> None:

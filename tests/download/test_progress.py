@@ -1,13 +1,10 @@
 from collections import Counter
 
-from ml_images.download import progress
 from ml_images.download.progress import (
-    OTHER_HOSTS,
     Progress,
     duration,
     line,
     milliseconds_by_stage,
-    worst_hosts,
 )
 from ml_images.images.cpu_time import STAGES
 
@@ -28,30 +25,6 @@ def test_durations() -> None:
         "1 h 00 min",
         "27 h 46 min",
     ]
-
-
-def test_the_worst_hosts_come_first_with_their_commonest_failure() -> None:
-    counting = Progress()
-    for host, outcome, number in (
-        ("good", "ok", 100),
-        ("bad", "ok", 5),
-        ("bad", "timeout", 2),
-        ("bad", "not_found", 3),
-        ("worse", "dns_error", 6),
-    ):
-        for _ in range(number):
-            counting.count_url(host, outcome)
-    assert worst_hosts(counting.hosts) == [("worse", 6, 6, "dns_error"), ("bad", 10, 5, "not_found")]
-    assert worst_hosts(counting.hosts, 1) == [("worse", 6, 6, "dns_error")]
-
-
-def test_a_million_hosts_do_not_fill_the_memory(monkeypatch) -> None:
-    monkeypatch.setattr(progress, "_MOST_HOSTS", 3)
-    counting = Progress()
-    for number in range(10):
-        counting.count_url(f"h{number}", "ok")
-    counting.count_url("h0", "ok")
-    assert counting.hosts["h0"]["ok"] == 2 and counting.hosts[OTHER_HOSTS]["ok"] == 7
 
 
 def test_numbers_are_plain_and_small() -> None:
