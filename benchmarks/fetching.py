@@ -39,12 +39,12 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Sizes:
-    """URLs of each measurement, by default so many that the slowest engine works for about a minute."""
+    """URLs of each measurement, by default so many that the slowest engine works for one to four minutes."""
 
-    http: int = 30_000
-    https: int = 2_500
-    large: int = 1_500
-    workers: int = 30_000
+    http: int = 100_000
+    https: int = 4_000
+    large: int = 3_000
+    workers: int = 60_000
 
 
 @dataclass(frozen=True)

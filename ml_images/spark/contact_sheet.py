@@ -19,6 +19,7 @@ from ml_images.images.shrinker import Shrinker
 from ml_images.report.examples import COLUMNS, HostOutcomes
 from ml_images.schemas import IMAGES
 from ml_images.spark import work
+from ml_images.spark.fetch_plan import ascii_lower
 from ml_images.storage import tables
 from ml_images.storage.paths import for_spark, join
 
@@ -41,7 +42,7 @@ def _worst_hosts(spark: SparkSession, images: str) -> list[HostOutcomes]:
     """The hosts with most rows that are not ok, by the first URL of each row."""
     names = (for_spark(join(images, name)) for name in tables.parts(images))
     rows = spark.read.schema(from_arrow_schema(IMAGES)).parquet(*names).where(F.col("url").isNotNull())
-    host = F.regexp_extract(F.lower("url"), r"^https?://(?:[^/?#@]*@)?([^/?#:]+|\[[^\]]*\])", 1)
+    host = F.regexp_extract(ascii_lower(F.col("url")), r"^https?://(?:[^/?#@]*@)?([^/?#:]+|\[[^\]]*\])", 1)
     counted = rows.groupBy(host.alias("host"), "outcome").agg(F.count("*").alias("rows"))
     lost = F.sum(F.when(F.col("outcome") != "ok", F.col("rows")).otherwise(0)).alias("lost")
     outcomes = F.map_from_entries(F.collect_list(F.struct("outcome", "rows"))).alias("outcomes")
