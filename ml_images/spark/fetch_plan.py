@@ -88,7 +88,7 @@ def _together(files: Sequence[tuple[str, int]], rows: int, cores: int) -> Iterat
 
 
 def ascii_lower(text: Column) -> Column:
-    """With the letters A to Z small. F.lower of Spark 4.0 first finds out the title case of all of Unicode: a second."""
+    """With A to Z made small. F.lower of Spark 4.0 first finds out the title case of all of Unicode: a second."""
     return F.translate(text, string.ascii_uppercase, string.ascii_lowercase)
 
 
