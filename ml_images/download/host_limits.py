@@ -20,6 +20,7 @@ from ml_images.download.config import PolitenessConfig
 
 USABLE_S = 0.04
 CLOCK_ERROR_S = 0.005
+TRAVEL_S = 0.05  # from a permit to the host; by so much one request may take longer than another on a busy machine
 _EXCESS = 1.05  # of the limit, in the worst second
 _AHEAD_S = 0.2  # slots are lent up to so far ahead, or more
 _AHEAD_PER_CLIENT_S = 0.006  # where there are so many clients that each has a message only now and then
@@ -172,9 +173,9 @@ class HostLimits:
         spacing = 0.0
         if rate:
             # As many slots as the worst second may see have to spread over that second and the time that each may
-            # be late; a limit below one a second is kept on average.
+            # be late, at its holder or on its way; a limit below one a second is kept on average.
             worst = max(1, math.floor(rate * _EXCESS))
-            spacing = max(1 / rate, (1 + USABLE_S + 2 * CLOCK_ERROR_S) / worst)
+            spacing = max(1 / rate, (1 + USABLE_S + 2 * CLOCK_ERROR_S + TRAVEL_S) / worst)
         return max(spacing, self._slowed.get(host, 0.0))
 
     def _hold(self, known: _Host, host: str, client: int, connections: int, now: float) -> None:

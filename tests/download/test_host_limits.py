@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from simulated_web import busiest_second
 
 from ml_images.download.config import PolitenessConfig
-from ml_images.download.host_limits import CLOCK_ERROR_S, HostLimits, Lease
+from ml_images.download.host_limits import CLOCK_ERROR_S, TRAVEL_S, USABLE_S, HostLimits, Lease
 from ml_images.download.leases import Leases, Question, answer
 
 HOST = "a.example"
@@ -158,7 +158,10 @@ def test_eager_clients_get_nearly_all_that_is_allowed(rate: float, num_clients: 
                 clients.done(client)
             if step % 5 == client:
                 clients.talk(client, step * 0.002)
-    assert len(clients.starts) >= 0.93 * rate * seconds
+    assert len(clients.starts) >= 0.9 * rate * seconds  # a permit in eleven is left for what comes late
+    # The worst that can come of it: as late and slow as may be up to a moment, and quick from then on.
+    arrived = sorted(start + (USABLE_S + TRAVEL_S if start < seconds / 2 else 0) for start in clients.starts)
+    assert busiest_second(arrived) <= max(1, math.floor(1.05 * rate))
 
 
 @pytest.mark.parametrize(("rate", "num_clients"), [(0.0, 1), (0.0, 3), (50.0, 1), (50.0, 3), (50.0, 12), (400.0, 3)])
@@ -466,7 +469,7 @@ def test_a_host_may_be_slower_but_not_faster_than_our_limit() -> None:
         return then[0] - first[0]
 
     assert spacing("slow.example") == 5.0
-    assert 0.1 <= spacing(HOST) < 0.11
+    assert 0.1 <= spacing(HOST) < 0.1101
     assert 0.01 <= spacing("fast.example") < 0.011
 
 
