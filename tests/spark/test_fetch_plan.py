@@ -2,10 +2,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ml_images.download.entries import ENTRY
 from ml_images.download.url import parse_web_url
-from ml_images.spark.fetch_plan import TASK_ROWS, FetchPlan, read_plan, write_plan
+from ml_images.spark import fetch_plan
+from ml_images.spark.fetch_plan import LEAST_TASK_ROWS, TASK_ROWS, FetchPlan, read_plan, write_plan
 from ml_images.storage import tables
 
 SPELLINGS = [
@@ -41,6 +44,19 @@ def test_every_entry_is_in_one_task_whole_and_tasks_are_many_enough_and_not_too_
         assert plan.rows == len(rows)
         cores = spark.sparkContext.defaultParallelism
         assert 2 * cores <= len(plan.tasks) <= 6 * cores
+
+
+@given(sizes=st.lists(st.integers(1, 1500), min_size=1, max_size=400), cores=st.integers(1, 9))
+def test_tasks_get_smaller_so_that_cores_end_together_and_none_is_long(sizes: list[int], cores: int) -> None:
+    files = [(str(number), size) for number, size in enumerate(sizes)]
+    tasks = list(fetch_plan._together(files, sum(sizes), cores))
+    assert [file for task in tasks for file in task] == [file for file, _ in files]
+    rows = [sum(sizes[int(file)] for file in task) for task in tasks]
+    assert max(rows) <= TASK_ROWS
+    busy = [0] * cores
+    for number in rows:  # the core that is free first takes the next task
+        busy[busy.index(min(busy))] += number
+    assert max(busy) - min(busy) <= LEAST_TASK_ROWS + max(sizes)
 
 
 def test_all_spellings_of_a_url_are_in_one_task_one_after_the_other(spark: Any, tmp_path: Path) -> None:
