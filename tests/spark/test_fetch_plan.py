@@ -2,7 +2,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ml_images.download.entries import ENTRY
@@ -46,6 +46,7 @@ def test_every_entry_is_in_one_task_whole_and_tasks_are_many_enough_and_not_too_
         assert 2 * cores <= len(plan.tasks) <= 6 * cores
 
 
+@example(sizes=[1000] * 90, cores=2)  # four tasks of 20,000, and a core that has half of one more
 @given(sizes=st.lists(st.integers(1, 1500), min_size=1, max_size=400), cores=st.integers(1, 9))
 def test_tasks_get_smaller_so_that_cores_end_together_and_none_is_long(sizes: list[int], cores: int) -> None:
     files = [(str(number), size) for number, size in enumerate(sizes)]
