@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from ml_images.download.config import DownloadConfig
 from ml_images.download.crawl import Fetched, Refusal, crawl
+from ml_images.download.gate import Pool
 from ml_images.download.host_limits import HostLimits
 from ml_images.download.leases import Leases, answer, pause_s
 from ml_images.download.progress import Progress
@@ -261,6 +262,7 @@ class SimulatedGate:
         self._leases = Leases()
         self._next_at = 0.0
         self.num_messages = 0
+        self.pool: Pool | None = None  # nothing here keeps connections
 
     def ask(self, host: str, now: float) -> float:
         wait = self._leases.ask(host, now + self._skew_s)
