@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         "--vocabulary", type=Path, required=True, help="the published class file: 4 columns with header"
     )
     parser.add_argument("--rows", type=int, default=FULL_ROWS, help="rows of the lists (default %(default)s)")
-    parser.add_argument("--repeats", type=int, default=3, help="rounds; medians are quoted (default %(default)s)")
+    parser.add_argument("--repeats", type=int, default=3, help="rounds; the fastest is quoted (default %(default)s)")
     parser.add_argument("--cores", type=int, default=2, help="cores for every engine (default %(default)s)")
     told = f"some of {','.join(MEASUREMENTS)} (default: all)"
     parser.add_argument("--only", type=_some_of(MEASUREMENTS), default=list(MEASUREMENTS), help=told)

@@ -1,5 +1,6 @@
 """A standalone cluster of Spark on this machine while a block of code runs; its nodes can lose their power."""
 
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +20,22 @@ def standalone(folder: Path, workers: int) -> Iterator[str]:
         yield started.stdout.strip()
     finally:
         subprocess.run([_SCRIPT, "stop", folder], check=True)
+
+
+def give_each_a_core(folder: Path) -> set[int]:
+    """Keep each worker of the cluster in `folder` on a core of its own, with its executor, Python and all that they
+    start; returns the cores. Without it one worker's JVM compiles on a core that two workers do not leave free."""
+    workers = sorted(folder.glob("worker*.pid"))
+    cores = sorted(os.sched_getaffinity(0))[: len(workers)]
+    for worker, core in zip(workers, cores, strict=True):
+        keep_on(int(worker.read_text()), {core})
+    return set(cores)
+
+
+def keep_on(process: int, cores: set[int]) -> None:
+    """Keep a process, and all that it starts from now on, on these cores."""
+    for thread in Path(f"/proc/{process}/task").iterdir():
+        os.sched_setaffinity(int(thread.name), cores)
 
 
 def processes_below(folder: Path) -> list[psutil.Process]:

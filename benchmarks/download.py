@@ -81,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     for field in fields(Sizes):
         told = f"URLs of the measurement {field.name} (default %(default)s)"
         parser.add_argument(f"--{field.name}", type=int, default=field.default, help=told)
-    parser.add_argument("--repeats", type=int, default=3, help="rounds; medians are quoted (default %(default)s)")
+    parser.add_argument("--repeats", type=int, default=3, help="rounds; the fastest is quoted (default %(default)s)")
     parser.add_argument("--cores", type=int, default=2, help="cores for every engine (default %(default)s)")
     parser.add_argument("--threads", type=int, default=32, help="of each process of the peer (default %(default)s)")
     told = f"some of {','.join(MEASUREMENTS)} (default: all)"

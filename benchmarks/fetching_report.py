@@ -7,13 +7,14 @@ from typing import Any
 from bench import Result
 from fetching import FEW, Measurement
 
-_METHOD = """Every engine runs as a whole process of its own on the same cores, in turns (rounds: {repeats}; medians,
-memory is the highest), and fetches from {server} on the same machine, whose own CPU time is not counted but takes from
-both. Work: from the moment when nothing but it is left to the written table; goals compare it. CPU: of all processes of
-the engine; "work" is without what a run over {few} URLs takes, so without starting an interpreter or Spark. Both sides
-hash with sha256, look at X-Robots-Tag and write Parquet; ours also makes a perceptual hash, obeys robots.txt, turns
-pictures upright and writes a report. The loop only decodes, resizes and encodes. Over TLS both trust the authorities of
-the system and the one of the server. Memory: resident sizes added up (every 0.2 s), and the largest process."""
+_METHOD = """Every engine runs as a whole process of its own on the same cores, in turns (rounds: {repeats}; times are
+those of the fastest run, as other tenants of a machine only add to them, memory is the highest), and fetches from
+{server} on the same machine, whose own CPU time is not counted but takes from both. Work: from the moment when nothing
+but it is left to the written table; goals compare it. CPU: of all processes of the engine; "work" is without what a run
+over {few} URLs takes, so without starting an interpreter or Spark. Both sides hash with sha256, look at X-Robots-Tag
+and write Parquet; ours also makes a perceptual hash, obeys robots.txt, turns pictures upright and writes a report. The
+loop only decodes, resizes and encodes. Over TLS both trust the authorities of the system and the one of the server.
+Memory: resident sizes added up (every 0.2 s), and the largest process."""
 
 _HEAD = (
     "engine",
@@ -63,7 +64,7 @@ def _shares(stages: Mapping[str, int], rows: int) -> str:
 def _row(result: Result, one: Measurement) -> tuple[str, ...]:
     if not result.runs:
         return (result.engine, f"failed: {result.failure}", *[""] * (len(_HEAD) - 2))
-    cpu_s = result.median(lambda run: run.measured.cpu_s)
+    cpu_s = result.fastest.measured.cpu_s
     started = one.starting_cpu_s.get(result.engine)
     work = "" if started is None else f"{(cpu_s - started) / (result.rows - FEW) * 1000:.2f}"
     worker = result.peak_worker_mib

@@ -2,15 +2,14 @@
 
 import itertools
 import shutil
-import subprocess
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from bench import Bench, Engine, Result, SameLabels, must_have_run, warm
+from clusters import give_each_a_core, standalone
 from compare import compare_pairs
 
 ROOT = Path(__file__).parents[1]
@@ -159,22 +158,21 @@ def growth(results: Sequence[Result]) -> str:
 
 def cluster(bench: Bench) -> Section:
     results = [Result("1 worker", bench.rows), Result("2 workers", bench.rows)]
+    folder = bench.folder / "standalone"
     for number in range(bench.repeats):
         for workers, result in enumerate(results, 1):
-            with _standalone(bench.folder / "standalone", workers) as master:
-                run = Engine(
-                    result.engine,
-                    partial(bench.annotate, "closed_max", rows=bench.rows, master=master),
-                    bench.rows,
-                    "labels",
-                )
+            with standalone(folder, workers) as master:
+                give_each_a_core(folder)
+                annotate = partial(bench.annotate, "closed_max", rows=bench.rows, master=master)
+                run = Engine(result.engine, annotate, bench.rows, "labels")
                 output = bench.output("cluster", run)
                 bench.run(f"cluster {number + 1}/{bench.repeats}", run, output, result)
                 must_have_run(result)
                 shutil.rmtree(output, ignore_errors=True)
     gain = results[0].work_s / results[1].work_s
     goal = Goal("two standalone workers of one core: at least 1.7x one", f"{gain:.2f}x", gain >= 1.7)
-    note = "A standalone cluster on loopback, executors of one core. CPU and memory are the driver's."
+    note = """A standalone cluster on loopback; each worker, its executor and Python are kept on a core of their own, \
+the driver takes what it finds. CPU and memory are the driver's."""
     return Section("Workers", note, results, [goal])
 
 
@@ -222,14 +220,3 @@ def _keep_closed(bench: Bench, output: Path) -> None:
     folder = bench.folder / f"closed-{bench.rows}"
     shutil.rmtree(folder, ignore_errors=True)
     output.rename(folder)
-
-
-@contextmanager
-def _standalone(folder: Path, workers: int) -> Iterator[str]:
-    """The URL of a standalone cluster."""
-    script = str(ROOT / "cluster" / "standalone.sh")
-    started = subprocess.run([script, "start", folder, str(workers)], check=True, stdout=subprocess.PIPE, text=True)
-    try:
-        yield started.stdout.strip()
-    finally:
-        subprocess.run([script, "stop", folder], check=True)

@@ -4,18 +4,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from bench import Result, Run
+from bench import Result
 from measurements import Section
 
-_METHOD = """Every engine runs as a whole process of its own on the same cores, in turns (rounds: {repeats}; medians,
-memory is the highest), from a cached list to Parquet with zstd level 1. seconds = start + work + the end of the
-process. Start: the interpreter, imports and, for Spark, the session (for ours with its Python workers and what these
-import); goals compare work, both ratios are shown. A ratio is that engine's time over the time of the first line.
-Memory: the resident sizes of all processes added up (every 0.2 s), and the high-water marks of the largest process and
-of the largest Python worker of Spark. Engines keep their default memory limits (DuckDB: 80 % of the machine's; Spark: a
-JVM of 1 GB; the others: none). Where engines do the same work, their outputs were compared after every run: they are
-equal. Compiled loops of ours come from the cache of an earlier run, but for the first run after a change of the
-code."""
+_METHOD = """Every engine runs as a whole process of its own on the same cores, in turns (rounds: {repeats}; times are
+those of the fastest run, as other tenants of a machine only add to them, memory is the highest), from a cached list to
+Parquet with zstd level 1. seconds = start + work + the end of the process. Start: the interpreter, imports and, for
+Spark, the session (for ours with its Python workers and what these import); goals compare work, both ratios are shown.
+A ratio is that engine's time over the time of the first line. Memory: the resident sizes of all processes added up
+(every 0.2 s), and the high-water marks of the largest process and of the largest Python worker of Spark. Engines keep
+their default memory limits (DuckDB: 80 % of the machine's; Spark: a JVM of 1 GB; the others: none). Where engines do
+the same work, their outputs were compared after every run: they are equal. Compiled loops of ours come from the cache
+of an earlier run, but for the first run after a change of the code."""
 
 _HEAD = (
     "engine",
@@ -65,16 +65,13 @@ def _row(result: Result, first: Result) -> tuple[str, ...]:
     def peak(name: str) -> str:
         return most(max(getattr(run.measured, name) for run in result.runs))
 
-    def start(run: Run) -> float:
-        return run.start_s
-
     return (
         result.engine,
         f"{result.whole_s:.1f}",
-        f"{result.median(start):.1f}",
+        f"{result.fastest.start_s:.1f}",
         f"{result.work_s:.1f}",
         f"{result.rows / result.work_s:,.0f}",
-        f"{result.median(lambda run: run.measured.cpu_s):.1f}",
+        f"{result.fastest.measured.cpu_s:.1f}",
         peak("peak_tree_mib"),
         peak("peak_process_mib"),
         most(result.peak_worker_mib),

@@ -3,6 +3,7 @@
 /-/copy/17/PATH is PATH under one more URL. The authority that signs the certificate is made anew for each folder.
 """
 
+import os
 import shutil
 import socket
 import subprocess
@@ -56,6 +57,7 @@ class Served:
     https: str
     authorities: Path  # PEM: those of the system, and ours
     name: str  # of the server, for the report
+    process: int
 
 
 @contextmanager
@@ -73,25 +75,29 @@ def serving(root: Path, folder: Path) -> Iterator[Served]:
         if program is None:
             http = stack.enter_context(serve(root))
             https = stack.enter_context(serve(root, certificate=certificate))
-            yield Served(http.url, https.url, authorities, "ml-images sample server (nginx is not installed)")
+            yield Served(
+                http.url, https.url, authorities, "ml-images sample server (nginx is not installed)", os.getpid()
+            )
             return
         plain, tls = _free_port(), _free_port()
         config = folder / "nginx.conf"
         ports = {"host": HOST, "http": plain, "https": tls}
         config.write_text(_CONFIG.format(folder=folder, certificate=certificate, root=root, **ports))
-        stack.enter_context(_nginx(program, config, plain))
+        process = stack.enter_context(_nginx(program, config, plain))
         told = subprocess.run([program, "-v"], capture_output=True, text=True, check=True).stderr
         version = told.strip().rpartition(" ")[2]
-        yield Served(f"http://{HOST}:{plain}/", f"https://{HOST}:{tls}/", authorities, f"{version}, one process")
+        yield Served(
+            f"http://{HOST}:{plain}/", f"https://{HOST}:{tls}/", authorities, f"{version}, one process", process
+        )
 
 
 @contextmanager
-def _nginx(program: str, config: Path, port: int) -> Iterator[None]:
+def _nginx(program: str, config: Path, port: int) -> Iterator[int]:
     command = [program, "-c", str(config), "-e", str(config.with_name("nginx.log"))]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL) as server:
         try:
             _wait_for(server, port)
-            yield
+            yield server.pid
         finally:
             server.terminate()
 
