@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
     with locked(dataset):
         with session.opened("materialize", job.spark) as spark:
             written = write_dataset(spark, labels, images, dataset, len(vocabulary), job.splits, job.layout)
-        finish_dataset(dataset, vocabulary, written.layouts, config.to_dict(job))
+        finish_dataset(dataset, vocabulary, written, config.to_dict(job))
     report.counts["rows"] = written.counts
     report.counts["rows by split"] = {split: layout.rows for split, layout in written.layouts.items()}
     report.counts["row groups by split"] = {split: layout.row_groups for split, layout in written.layouts.items()}

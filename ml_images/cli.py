@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from ml_images import entry
 from ml_images.errors import InputError
 
-JOBS = ("annotate", "cooccur", "augment", "download", "extract", "materialize", "describe")
+JOBS = ("annotate", "cooccur", "augment", "download", "extract", "materialize", "verify", "describe")
 COMMANDS = (*JOBS, "sample")
 
 USAGE = """usage: ml-images <command> [file.yaml ...] [key=value ...]
@@ -17,6 +17,7 @@ USAGE = """usage: ml-images <command> [file.yaml ...] [key=value ...]
   download      labels -> images, every key with its outcome
   extract       archives and labels -> images, the same for keys that are members of archives
   materialize   labels and images -> the data set for training
+  verify        a data set -> whether every file is as it was written
   describe      all of it -> report.html and report.json
   sample        write or serve a miniature world to try the chain on; write lists of any size
 

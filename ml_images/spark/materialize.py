@@ -24,8 +24,10 @@ from ml_images.errors import InputError
 from ml_images.labels.splits import SplitConfig, assign_splits, sort_hashes
 from ml_images.options import option
 from ml_images.provenance import provenance
+from ml_images.report.data_card import CARD, data_card
 from ml_images.spark import work
 from ml_images.storage import tables
+from ml_images.storage.manifest import MANIFEST, FilePromise
 from ml_images.storage.paths import for_spark, join, open_location
 from ml_images.storage.petastorm import write_row_group_counts
 
@@ -77,15 +79,24 @@ _PLACED = pa.schema(
         pa.field("place", pa.int64()),
     ]
 )
-_WRITTEN = pa.schema([pa.field("file", pa.string()), pa.field("rows", pa.int64()), pa.field("row_groups", pa.int64())])
+_WRITTEN = pa.schema(
+    [
+        pa.field("file", pa.string()),
+        pa.field("rows", pa.int64()),
+        pa.field("row_groups", pa.int64()),
+        pa.field("bytes", pa.int64()),
+        pa.field("sha256", pa.string()),
+    ]
+)
 
 
 @dataclass(frozen=True)
 class Written:
-    """layouts: of each split that has rows. counts: what became of the rows of both tables."""
+    """layouts: of each split that has rows. counts: what became of the rows of both tables. files: by name."""
 
     layouts: dict[str, SplitLayout]
     counts: dict[str, int]
+    files: dict[str, FilePromise]
 
 
 def write_dataset(
@@ -120,7 +131,8 @@ def write_dataset(
         placed.unpersist()
     tables.require_staged(location, len(written))
     assert sum(row["rows"] for row in written) == sum(split.rows for split in layouts.values())
-    return Written(layouts, _counts(spark, num_keys, images, sum(split.rows for split in layouts.values())))
+    promises = {row.pop("file"): FilePromise(**row) for row in sorted(written, key=lambda row: row["file"])}
+    return Written(layouts, _counts(spark, num_keys, images, sum(split.rows for split in layouts.values())), promises)
 
 
 def _count_keys(spark: SparkSession, labels: str) -> int:
@@ -144,10 +156,9 @@ def _counts(spark: SparkSession, num_keys: int, images: str, joined: int) -> dic
     }
 
 
-def finish_dataset(
-    location: str, vocabulary: pa.Table, layouts: dict[str, SplitLayout], config: dict[str, Any]
-) -> None:
+def finish_dataset(location: str, vocabulary: pa.Table, written: Written, config: dict[str, Any]) -> None:
     """Publish the staged files with the metadata that readers want; `_SUCCESS` comes last."""
+    layouts = written.layouts
     tables.begin_publishing(location)
     tables.clear(location)  # also what belongs to a split that an earlier run had and this one has not
     tables.move_staged(location, tables.staged_parts(location))
@@ -156,11 +167,12 @@ def finish_dataset(
     manifest = {
         "num_classes": len(vocabulary),
         "splits": {split: {"rows": layout.rows, "row_groups": layout.row_groups} for split, layout in layouts.items()},
-        "files": tables.parts(location),
+        "files": {name: promise._asdict() for name, promise in written.files.items()},
         "config": config,
         **provenance(),
     }
-    tables.write_json(join(location, "_manifest.json"), manifest)
+    tables.write_json(join(location, MANIFEST), manifest)
+    tables.write_text(join(location, CARD), data_card(manifest))
     tables.mark_done(location)
 
 
@@ -244,13 +256,12 @@ def _write_files(
         bounds = layouts[split].bounds()
         cuts = bounds[(bounds >= numbers[0]) & (bounds <= numbers[-1] + 1)] - numbers[0]
         assert numbers[-1] - numbers[0] + 1 == len(numbers) and cuts[0] == 0 and cuts[-1] == len(numbers)
-        with tables.open_part(join(location, tables.STAGING, name), schemas.DATASET) as writer:
+        with tables.open_digested_part(join(location, tables.STAGING, name), schemas.DATASET) as (writer, file):
             for start, end in itertools.pairwise(cuts):
                 group = reader.complete(rows.slice(start, end - start))
                 writer.write_table(group, row_group_size=len(group))
-        yield pa.RecordBatch.from_pylist(
-            [{"file": name, "rows": len(rows), "row_groups": len(cuts) - 1}], schema=_WRITTEN
-        )
+        promise = FilePromise(len(rows), len(cuts) - 1, file.bytes, file.sha256)
+        yield pa.RecordBatch.from_pylist([{"file": name, **promise._asdict()}], schema=_WRITTEN)
 
 
 class _ImageParts:

@@ -138,3 +138,22 @@ def test_json_appears_whole_and_reads_back(tmp_path: Path) -> None:
     tables.write_json(str(tmp_path / "deep" / "x.json"), {"wörter": [1, None]})
     assert tables.read_json(str(tmp_path / "deep" / "x.json")) == {"wörter": [1, None]}
     assert tables.read_json(str(tmp_path / "missing.json")) is None
+
+
+@pytest.mark.parametrize("name", ["data", "image"])
+def test_pictures_lie_uncompressed_in_pages_of_a_few_so_that_writing_and_reading_them_cost_little(
+    tmp_path: Path, name: str
+) -> None:
+    pictures = [bytes([number]) * 50_000 for number in range(128)]
+    tables.write_part(f"{tmp_path}/part.parquet", pa.table({"key": list(map(str, range(128))), name: pictures}))
+    key, picture = (pq.read_metadata(tmp_path / "part.parquet").row_group(0).column(number) for number in (0, 1))
+    assert (key.compression, picture.compression) == ("ZSTD", "UNCOMPRESSED")
+    assert set(picture.encodings) == {"PLAIN", "RLE"}  # no dictionary
+    # A page holds up to 32 pictures, so there are four of them with a header each, besides the pictures themselves.
+    overhead = picture.total_uncompressed_size - 128 * (50_000 + 4)
+    one_page = tmp_path / "one_page.parquet"
+    pq.write_table(
+        pa.table({name: pictures}), one_page, compression="none", use_dictionary=False, write_statistics=False
+    )
+    least = pq.read_metadata(one_page).row_group(0).column(0).total_uncompressed_size - 128 * (50_000 + 4)
+    assert overhead > 2 * least

@@ -1,0 +1,62 @@
+"""The page that travels with a data set and tells a stranger what is in it, how it came about and how to read it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+CARD = "_card.md"  # readers of Parquet pass over names that begin with an underscore
+
+_PAGE = """# A multi-label image data set
+
+{total:,} pictures with labels of {num_classes:,} classes, {gigabytes:.2f} GB in {files:,} files, written {written_at}
+by ml-images {version}{commit}.
+
+| split | rows | row groups | files | bytes |
+|---|---|---|---|---|
+{splits}
+
+## Columns
+
+| column | type | what it is |
+|---|---|---|
+| key | string | what identifies the picture in the lists that it came from |
+| image | binary | a JPEG of training size |
+| width, height | int32 | of that JPEG, in pixels |
+| classes | list of int32 | ascending; a class is a row number of `_vocabulary` |
+| confidences | list of float32 | one for each class: in (0, 1], 0 where a person saw that it is absent, -1 unknown |
+| replication | float32 | how often the picture is to be shown in an epoch |
+| split | string | the folder: split=train, split=val, split=test |
+
+A class that a row does not name is unlabelled, which is not the same as absent. Rows lie in a random order (seed
+{seed}), so every row group is a fair sample of its split.
+
+## Reading
+
+    pyarrow.parquet.read_table("DATASET/split=val", columns=["key", "classes"])
+    duckdb: select split, count(*) from read_parquet('DATASET/split=*/*.parquet') group by 1
+    petastorm.make_reader("file:///.../DATASET/split=train")       nothing in here is a pickle
+    python train.py conf/train/pretrain.yaml data.path=DATASET
+
+`ml-images verify dataset=DATASET` compares every file with `_manifest.json`, which has the digests, all options of the
+job and the versions. The pictures belong to those who made them; what may be done with them, their sources say.
+"""
+
+
+def data_card(manifest: Mapping[str, Any]) -> str:
+    """Markdown; `manifest` as storage.manifest describes it."""
+    files = manifest["files"]
+    rows = []
+    for split, told in manifest["splits"].items():
+        sizes = [file["bytes"] for name, file in files.items() if name.startswith(f"split={split}/")]
+        rows.append(f"| {split} | {told['rows']:,} | {told['row_groups']:,} | {len(sizes):,} | {sum(sizes):,} |")
+    commit = manifest["commit"]
+    return _PAGE.format(
+        total=sum(told["rows"] for told in manifest["splits"].values()),
+        num_classes=manifest["num_classes"],
+        gigabytes=sum(file["bytes"] for file in files.values()) / 1e9,
+        files=len(files),
+        written_at=manifest["written_at"],
+        version=manifest["versions"]["ml-images"],
+        commit=f" (commit {commit[:12]})" if commit else "",
+        splits="\n".join(rows),
+        seed=manifest["config"]["layout"]["seed"],
+    )

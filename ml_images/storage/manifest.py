@@ -1,0 +1,80 @@
+"""What a data set promises about its files, and whether they keep it: `_manifest.json` beside them.
+
+num_classes   of the vocabulary
+splits        rows and row groups of each split
+files         by name below the data set: rows, row_groups, bytes, sha256
+config        options of the job that wrote it; with the time, versions and commit
+"""
+
+import hashlib
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from ml_images.errors import InputError
+from ml_images.storage import tables
+from ml_images.storage.paths import join, open_location
+
+MANIFEST = "_manifest.json"
+PIECE = 1 << 22  # bytes read at once
+
+INTACT, MISSING, SHORT, LONG, ALTERED, UNREADABLE, MISCOUNTED, UNLISTED = STATES = (
+    "intact",
+    "missing",
+    "shorter than written",
+    "longer than written",
+    "other bytes than written",
+    "cannot be read",
+    "other rows than promised",
+    "not in the manifest",
+)
+
+
+class FilePromise(NamedTuple):
+    """What the manifest says about one file."""
+
+    rows: int
+    row_groups: int
+    bytes: int
+    sha256: str  # hexadecimal
+
+
+def read_promises(location: str) -> dict[str, FilePromise]:
+    """The files of the data set in `location` by name. InputError where it has no manifest or one without digests."""
+    manifest = tables.read_json(join(location, MANIFEST))
+    if manifest is None:
+        raise InputError(f"'{location}' has no {MANIFEST}: not a data set of jobs/materialize.py")
+    try:
+        return {name: FilePromise(**told) for name, told in manifest["files"].items()}
+    except (AttributeError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{join(location, MANIFEST)} holds no digests of files ({error}): written by an earlier version; run "
+            "jobs/materialize.py again"
+        ) from error
+
+
+def check_file(location: str, promise: FilePromise) -> str:
+    """One of STATES for a file that is in the manifest. Reads all of it."""
+    filesystem, path = open_location(location)
+    info = filesystem.get_file_info(path)
+    if info.type != fs.FileType.File:
+        return MISSING
+    if info.size != promise.bytes:
+        return SHORT if info.size < promise.bytes else LONG
+    try:
+        if _sha256(filesystem, path) != promise.sha256:
+            return ALTERED
+        footer = pq.read_metadata(path, filesystem=filesystem)
+    except (OSError, pa.ArrowException):
+        return UNREADABLE
+    return INTACT if (footer.num_rows, footer.num_row_groups) == (promise.rows, promise.row_groups) else MISCOUNTED
+
+
+def _sha256(filesystem: fs.FileSystem, path: str) -> str:
+    digest = hashlib.sha256()
+    with filesystem.open_input_stream(path) as stream:
+        while piece := stream.read(PIECE):
+            digest.update(piece)
+    return digest.hexdigest()

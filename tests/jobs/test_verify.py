@@ -1,0 +1,39 @@
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ml_images.errors import InputError
+from ml_images.jobs import verify
+
+
+def test_a_data_set_is_as_it_was_written(chain: Any, spark: object, capsys: pytest.CaptureFixture[str]) -> None:
+    assert verify.main([f"dataset={chain.materialize}/dataset"]) == 0
+    files = len(list(Path(chain.materialize, "dataset").rglob("part-*.parquet")))
+    assert f"all {files} files" in capsys.readouterr().out
+
+
+def test_what_was_changed_lost_or_added_is_named(
+    chain: Any, spark: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = shutil.copytree(Path(chain.materialize, "dataset"), tmp_path / "dataset")
+    train, val = (sorted((dataset / f"split={split}").glob("*.parquet"))[0] for split in ("train", "val"))
+    content = bytearray(train.read_bytes())
+    content[len(content) // 2] ^= 1
+    train.write_bytes(content)
+    shutil.copy(val, val.with_name("part-99999.parquet"))
+    val.unlink()
+    assert verify.main([f"dataset={dataset}"]) == 1
+    told = capsys.readouterr()
+    assert f"split=train/{train.name}: other bytes than written" in told.err
+    assert f"split=val/{val.name}: missing" in told.err
+    assert "split=val/part-99999.parquet: not in the manifest" in told.err
+    assert "3 of" in told.err
+
+
+def test_what_is_no_data_set_is_refused(chain: Any, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not exist"):
+        verify.main([f"dataset={tmp_path}/nothing"])
+    with pytest.raises(InputError, match="is not a dataset table"):
+        verify.main([f"dataset={chain.annotate}/labels"])
