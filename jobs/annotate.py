@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ml_images import config, entry
+from ml_images.annotations import reasons
 from ml_images.annotations.duplicates import Duplicates
 from ml_images.hierarchy.ancestors import find_ancestors
 from ml_images.hierarchy.names import parse_names
@@ -83,7 +84,8 @@ def main(argv: Sequence[str]) -> int:
         report.counts["conflicts"] = {f"a positive label below a verified absence ({job.negatives})": done.conflicts}
     report.counts["label rows by source"] = done.sources
     report.finish(classes=vocabulary.num_classes)
-    return entry.TOO_MUCH_LOST if rejected > job.max_loss * done.lines else entry.DONE
+    lost = rejected - done.rejects.get(reasons.BLANK, 0)  # a blank line says nothing that could be lost
+    return entry.TOO_MUCH_LOST if lost > job.max_loss * done.lines else entry.DONE
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 The same URL stands in several published rows with different tags, and one ImageNet picture under several ids.
 
 merge   the tags of all its rows, as if one row after the other had been written in one line: a class that several of
-        them have keeps its first place and its highest confidence (known beats unknown, seen beats absent)
+        them have keeps its first place and its highest confidence (known beats unknown, seen beats absent); with
+        `human_wins` what is certain (0 or 1) beats a machine's score, whichever list it stands in
 first   the first row; the others are rejected
 error   an error that names the two places of one such key
 
@@ -55,8 +56,11 @@ class Resolved:
     example: str | None  # of a key in several rows and two of its places
 
 
-def resolve_duplicates(rows: pa.Table, policy: Duplicates, num_classes: int) -> Resolved:
-    """The rows of SET_ASIDE, all that there are of each key and in any order, with each key once."""
+def resolve_duplicates(rows: pa.Table, policy: Duplicates, num_classes: int, *, human_wins: bool) -> Resolved:
+    """The rows of SET_ASIDE, all that there are of each key and in any order, with each key once.
+
+    human_wins: a class that is certain in one row and scored by a machine in another one keeps what is certain.
+    """
     order = pc.sort_indices(rows, sort_keys=[(name, "ascending") for name in ("key", "piece", "line")])
     rows = rows.take(order).combine_chunks()
     keys = rows["key"].combine_chunks()
@@ -76,7 +80,7 @@ def resolve_duplicates(rows: pa.Table, policy: Duplicates, num_classes: int) -> 
         classes, confidences = classes[places], confidences[places]
     else:
         bounds = offsets[np.append(firsts, len(rows))]
-        offsets, classes, confidences = drop_duplicates(bounds, classes, confidences, num_classes)
+        offsets, classes, confidences = drop_duplicates(bounds, classes, confidences, num_classes, human_wins)
     rejected = rows.take(again if policy == "first" else again[:0])
     return Resolved(
         keys.take(firsts),
@@ -104,12 +108,15 @@ def _rejects(rows: pa.Table) -> pa.RecordBatch:
 
 
 def drop_duplicates(
-    offsets: Int64, classes: Int32, confidences: Float32, num_classes: int
+    offsets: Int64, classes: Int32, confidences: Float32, num_classes: int, human_wins: bool
 ) -> tuple[Int64, Int32, Float32]:
-    """The labels with each class once a row, at its first place and with its highest confidence."""
+    """The labels with each class once a row, at its first place and with its highest confidence; with `human_wins` with
+    the highest certain one (0 or 1), if there is any."""
     kept_offsets = np.zeros(len(offsets), np.int64)
     kept_classes, kept_confidences = np.empty_like(classes), np.empty_like(confidences)
-    kept = _drop_duplicates(offsets, classes, confidences, num_classes, kept_offsets, kept_classes, kept_confidences)
+    kept = _drop_duplicates(
+        offsets, classes, confidences, num_classes, human_wins, kept_offsets, kept_classes, kept_confidences
+    )
     return kept_offsets, kept_classes[:kept], kept_confidences[:kept]
 
 
@@ -119,6 +126,7 @@ def _drop_duplicates(
     classes: Int32,
     confidences: Float32,
     num_classes: int,
+    human_wins: bool,
     kept_offsets: Int64,
     kept_classes: Int32,
     kept_confidences: Float32,
@@ -131,7 +139,11 @@ def _drop_duplicates(
             c = classes[label]
             if row_of_class[c] == row:
                 place = place_of_class[c]
-                kept_confidences[place] = max(kept_confidences[place], confidences[label])
+                before, now = kept_confidences[place], confidences[label]
+                if human_wins and ((before == 0 and now < 1) or (now == 0 and before < 1)):
+                    kept_confidences[place] = 0
+                else:
+                    kept_confidences[place] = max(before, now)
             else:
                 row_of_class[c] = row
                 place_of_class[c] = kept

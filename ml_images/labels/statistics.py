@@ -5,7 +5,7 @@ class count present labels only. Counters add up: one pass, or many counters mer
 
 Everything is counted apart for each split, because the published figures mix them: ML-Images' tags per image is a mean
 over its train rows, its images per class counts train and val. A list belongs to the split that its file name begins
-with (train_urls.txt, val-2.txt), or to none.
+with (train_urls.txt, val-2.txt, validation-annotations.csv, train1.txt), or its folder (val/part-0.txt), or to none.
 """
 
 import json
@@ -27,14 +27,20 @@ STATES = ("present", "absent", "unknown")
 NO_SPLIT = "no split"
 GROUPS = (*SPLITS, NO_SPLIT)
 
+_OTHER_NAMES = {"training": "train", "validation": "val", "testing": "test"}
+
 # The ML-Images README trains classes with more than 100 images (10,505 of them; "at least 100" would be 10,508).
 TRAINABLE_ABOVE = 100
 
 
 def split_of(source: str) -> str:
-    """The split that a list's file name begins with, else NO_SPLIT."""
-    word = re.split(r"[^a-z0-9]", source.rpartition("/")[2].lower(), maxsplit=1)[0]
-    return word if word in SPLITS else NO_SPLIT
+    """The split that a list's file name begins with, or else the folder that it lies in; NO_SPLIT without either."""
+    for name in reversed(source.lower().split("/")[-2:]):
+        word = re.split(r"[^a-z]", name, maxsplit=1)[0]
+        word = _OTHER_NAMES.get(word, word)
+        if word in SPLITS:
+            return word
+    return NO_SPLIT
 
 
 class LabelStatistics:

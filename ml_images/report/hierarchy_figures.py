@@ -11,18 +11,23 @@ from ml_images.report.svg import GREY, Figure, canvas, inline
 # Below the ninth depth no subtree of ML-Images has more than 2 % of the classes, and 5 x 9 bars fill a screen.
 MAX_DEPTHS, PER_DEPTH = 9, 5
 MAX_NAME = 32
+TITLE = "The largest subtrees of each depth"
 
 
 def subtree_sizes(vocabulary: pa.Table) -> Figure:
     """Classes below the largest inner classes of each depth of `vocabulary` (schemas.VOCABULARY), from the roots down.
 
-    A class below two others counts for both. The vocabulary must have an inner class.
+    A class below two others counts for both. Without an inner class it is a figure that says so.
     """
     names = [names[0] for names in vocabulary["names"].to_pylist()]
     depths = vocabulary["depth"].to_numpy()
     below = np.bincount(find_ancestors(parents_of(vocabulary)).indices, minlength=len(names))
     listed = [_largest(np.flatnonzero((depths == depth) & (below > 0)), below) for depth in range(MAX_DEPTHS)]
     listed = [classes for classes in listed if len(classes)]
+    if not listed:
+        with canvas(height_in=0.7) as figure:
+            figure.text(0.02, 0.5, "no class has classes below it", va="center")
+            return inline(figure, "subtree-sizes", TITLE, "No class has classes below it.")
     shown = np.concatenate(listed)
     # Half a bar of room between depths.
     at = np.concatenate([[d * 0.6] * len(classes) for d, classes in enumerate(listed)]) + np.arange(len(shown))
@@ -52,7 +57,7 @@ def subtree_sizes(vocabulary: pa.Table) -> Figure:
             )
         widest = ", ".join(f"{names[classes[0]]} {below[classes[0]]:,}" for classes in listed)
         alt = f"The largest subtrees of each depth, classes below: {widest}."
-        return inline(figure, "subtree-sizes", "The largest subtrees of each depth", alt)
+        return inline(figure, "subtree-sizes", TITLE, alt)
 
 
 def _largest(classes: np.ndarray, below: np.ndarray) -> np.ndarray:

@@ -100,7 +100,8 @@ def _parser() -> argparse.ArgumentParser:
     lists.add_argument(
         "--class-counts",
         metavar="FILE",
-        help="images of each class, one integer a line, descending (default: the published curve, to 1 %% or an image)",
+        help="images of each class, one integer a line, descending (default: the published curve, to 1 %% or an "
+        "image; a drawn list follows it within about a tenth)",
     )
     lists.add_argument(
         "--malformed",

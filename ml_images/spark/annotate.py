@@ -27,7 +27,7 @@ from ml_images.spark.duplicates import resolve, set_aside
 from ml_images.spark.label_parts import Closing, LabelParts
 from ml_images.spark.repeated_keys import SLICE, SLICES_AT_ONCE, RepeatedKeys, scan_lists
 from ml_images.storage import tables
-from ml_images.storage.lines import COMPRESSED, Slice, plan_slices, read_blocks
+from ml_images.storage.lines import Slice, codec_of, plan_slices, read_blocks
 from ml_images.storage.paths import join
 
 Closure = Literal["closed_max", "none", "leaf_only", "as_released"]
@@ -83,7 +83,7 @@ def annotate(
         tables.claim(join(output, table), table)
         tables.clear_staging(join(output, table))
     staging = join(output, "labels", tables.STAGING)
-    list_bytes = sum(size * (_EXPANSION if source.endswith(COMPRESSED) else 1) for source, size in files)
+    list_bytes = sum(size * (_EXPANSION if codec_of(source) else 1) for source, size in files)
     first_lines, repeated = scan_lists(spark, slices, list_bytes, staging)
     rows = [
         {"number": number, **asdict(piece), "first_line": first}

@@ -97,7 +97,10 @@ def _resolve_buckets(
         pieces = [
             table for part in tables.parts(place) for table in tables.read_batches(join(place, part), SET_ASIDE.names)
         ]
-        one = resolve_duplicates(pa.Table.from_batches(pieces), policy, closing.value.ancestors.num_classes)
+        # None, where all rows of the keys were rejected: a line that is wrong twice, say.
+        rows = pa.Table.from_batches(pieces, SET_ASIDE)
+        human_wins = closing.value.negatives == "human_wins"
+        one = resolve_duplicates(rows, policy, closing.value.ancestors.num_classes, human_wins=human_wins)
         with LabelParts(output, row["number"], closing.value) as parts:
             parts.add(
                 one.keys,

@@ -13,7 +13,8 @@ from pyarrow import fs
 from ml_images.errors import InputError
 from ml_images.storage.paths import open_location, resolve
 
-COMPRESSED = (".gz", ".bz2", ".zst")  # read as a stream from the start: one slice
+# By the ending of a name in small letters; read as a stream from the start: one slice.
+_CODECS = {".gz": "gzip", ".gzip": "gzip", ".bz2": "bz2", ".zst": "zstd", ".zstd": "zstd"}
 # Arrays of a block stay below 32 MiB, the most that glibc reuses without giving it back to the kernel: with blocks of
 # 32 MiB parsing and closing took half as long again, for page faults alone.
 BLOCK_BYTES = 16 << 20
@@ -36,12 +37,17 @@ def plan_slices(files: list[tuple[str, int]], slice_bytes: int) -> list[Slice]:
     slices: list[Slice] = []
     for source, size in files:
         location = resolve(source)
-        if source.endswith(COMPRESSED):
+        if codec_of(source):
             slices.append(Slice(source, location, 0, -1))
         else:
             starts = range(0, size, slice_bytes)
             slices.extend(Slice(source, location, start, min(size, start + slice_bytes)) for start in starts)
     return slices
+
+
+def codec_of(name: str) -> str | None:
+    """How a file of this name is compressed: gzip, bz2, zstd, or not at all."""
+    return next((codec for ending, codec in _CODECS.items() if name.lower().endswith(ending)), None)
 
 
 def read_blocks(piece: Slice) -> Iterator[Block]:
@@ -74,7 +80,7 @@ def _plain(filesystem: fs.FileSystem, path: str, piece: Slice) -> Iterator[Block
 def _decompressed(filesystem: fs.FileSystem, path: str, source: str) -> Iterator[bytes]:
     begun: list[bytes] = []  # of the line that the last block ends in
     try:
-        with filesystem.open_input_stream(path, compression="detect") as stream:
+        with filesystem.open_input_stream(path, compression=codec_of(source)) as stream:
             while block := stream.read(BLOCK_BYTES):
                 end = block.rfind(b"\n") + 1
                 if end:

@@ -31,7 +31,7 @@ def table(rows) -> pa.Table:
 
 
 def resolved(rows, policy):
-    one = resolve_duplicates(table(rows), policy, num_classes=10)
+    one = resolve_duplicates(table(rows), policy, num_classes=10, human_wins=False)
     labels = list(zip(one.classes.tolist(), one.confidences.tolist(), strict=True))
     found = {
         key: (source, labels[start:end])
@@ -88,8 +88,24 @@ def test_a_class_keeps_its_first_place_and_its_highest_confidence(rows):
     offsets = np.cumsum([0, *map(len, rows)]).astype(np.int64)
     classes = np.array([c for row in rows for c, _ in row], np.int32)
     confidences = np.array([confidence for row in rows for _, confidence in row], np.float32)
-    kept = drop_duplicates(offsets, classes, confidences, 10)
+    kept = drop_duplicates(offsets, classes, confidences, 10, False)
     expected = [{c: max(x for d, x in row if d == c) for c, _ in row} for row in rows]
     assert kept[0].tolist() == np.cumsum([0, *map(len, expected)]).tolist()
     assert kept[1].tolist() == [c for row in expected for c in row]
     assert kept[2].tolist() == [confidence for row in expected for confidence in row.values()]
+
+
+GIVEN_TWICE = [(4, 0.0), (4, 0.9), (5, 0.5), (5, 1.0), (5, 0.0), (6, -1.0), (6, 0.0), (7, 0.25), (7, 0.75), (8, -1.0)]
+
+
+@given(st.permutations(GIVEN_TWICE))
+def test_where_human_wins_what_is_certain_beats_a_score_in_any_order(labels):
+    classes, confidences = np.array([c for c, _ in labels], np.int32), np.array([x for _, x in labels], np.float32)
+    _, kept, best = drop_duplicates(np.array([0, len(labels)]), classes, confidences, 10, True)
+    assert dict(zip(kept.tolist(), best.tolist(), strict=True)) == {4: 0.0, 5: 1.0, 6: 0.0, 7: 0.75, 8: -1.0}
+
+
+@pytest.mark.parametrize("policy", ["merge", "first", "error"])
+def test_no_row_at_all_is_resolved_to_none(policy):
+    one, found = resolved([], policy)
+    assert (found, one.merged, one.repeated, one.rejects.num_rows, one.example) == ({}, 0, 0, 0, None)

@@ -170,13 +170,19 @@ def test_both_bounds_of_a_hundred_images_are_named():
         ("/lists/2018/val_image_id_from_imagenet.txt.gz", "val"),
         ("s3://bucket/train/TEST-2.csv", "test"),
         ("train", "train"),
-        ("train/urls.txt", NO_SPLIT),
-        ("training_urls.txt", NO_SPLIT),
+        ("train/urls.txt", "train"),
+        ("lists/val/part-0.txt", "val"),
+        ("val/train/urls.txt", "train"),
+        ("train/lists/urls.txt", NO_SPLIT),
+        ("training_urls.txt", "train"),
+        ("validation-annotations.csv", "val"),
+        ("train1.txt", "train"),
+        ("trainval.txt", NO_SPLIT),
         ("my_train.txt", NO_SPLIT),
         ("", NO_SPLIT),
     ],
 )
-def test_a_list_is_of_the_split_that_its_file_name_begins_with(source, split):
+def test_a_list_is_of_the_split_that_its_file_name_or_else_its_folder_begins_with(source, split):
     assert split_of(source) == split
 
 

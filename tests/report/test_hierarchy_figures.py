@@ -26,6 +26,12 @@ def test_bars_are_as_long_as_what_is_below_by_depth_and_size():
     assert re.findall(r">(depth \d)<", figure.svg) == ["depth 0", "depth 1"]
 
 
+def test_a_hierarchy_without_edges_is_told_in_words():
+    figure = drawn([(), ()])
+    assert "no class has classes below it" in figure.svg
+    assert figure.alt == "No class has classes below it."
+
+
 def test_only_the_largest_of_a_depth_are_listed():
     roots = PER_DEPTH + 3
     parents = [()] * roots + [(c,) for c in range(roots)] + [(roots - 1,)]

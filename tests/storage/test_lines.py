@@ -81,12 +81,17 @@ def test_a_compressed_file_comes_in_blocks_of_whole_lines(
     monkeypatch.setattr(lines, "BLOCK_BYTES", block_bytes)
     texts = [b"first\n\n" + b"x" * 50 + b"\r\n", b"short\nno line feed"][:members]
     (tmp_path / f"list{end}").write_bytes(b"".join(map(compress, texts)))  # pigz, pbzip2 and cat write several members
-    blocks = list(read_blocks(Slice("list", str(tmp_path / f"list{end}"), 0, -1)))
+    blocks = list(read_blocks(Slice(f"list{end}", str(tmp_path / f"list{end}"), 0, -1)))
     assert b"".join(blocks) == b"".join(texts)
     assert all(block.endswith(b"\n") for block in blocks[:-1])
     assert all(blocks)
     if block_bytes == 7:
         assert len(blocks) > 1
+
+
+@pytest.mark.parametrize(("name", "codec"), [("A.GZ", "gzip"), ("a.gzip", "gzip"), ("a.zstd", "zstd"), ("gz", None)])
+def test_how_a_file_is_compressed_is_told_by_the_ending_of_its_name(name: str, codec: str | None) -> None:
+    assert lines.codec_of(name) == codec
 
 
 @pytest.mark.parametrize("content", [b"no gzip at all", gzip.compress(b"a\nb\n" * 1000)[:-20]])
