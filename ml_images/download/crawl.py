@@ -233,6 +233,7 @@ class _Crawl:
         if fetch.robots_of is not None:
             return robots_file.of_head(status, headers)
         candidates = [candidate for _, candidate in fetch.waiters]
+        fetch.num_judged = len(candidates)
         return verdict.of_head(status, headers, candidates, self._cfg.fetch, self._opt_outs_of)
 
     def _idle_s(self) -> float:
@@ -299,13 +300,17 @@ class _Crawl:
             self._learn(fetch, result.outcome, result.status, b"", result.detail)
             return
         del self._fetches[fetch.place]
-        if result.outcome == "changed":  # by its announced length: not what these expected
-            for _, candidate in fetch.waiters:
+        waiters, latecomers = fetch.waiters, list[Waiter]()
+        if result.outcome == "changed":  # by its announced length: not what these expected, others may come since
+            waiters, latecomers = fetch.waiters[: fetch.num_judged], fetch.waiters[fetch.num_judged :]
+            for _, candidate in waiters:
                 self._memory.judged(fetch.place, candidate, result)
         else:
             self._memory.failed(fetch.place, result)
-        for job, candidate in fetch.waiters:
+        for job, candidate in waiters:
             self._keys.settle(job, candidate, result)
+        for job, _ in latecomers:
+            self._keys.go_on(job)
 
     def _learn(self, fetch: Fetch, outcome: str, status: int | None, body: bytes, detail: str) -> None:
         assert fetch.robots_of is not None

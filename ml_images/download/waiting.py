@@ -38,6 +38,7 @@ class Fetch:
     is_resent: bool = False  # the same request once more, over a new connection
     failure: Result | None = None  # of the attempt before
     num_decoding: int = 0
+    num_judged: int = 0  # of the waiters: whose expectations its head was held against
 
     def result(self, outcome: str, detail: str = "", response: Response | None = None) -> Result:
         return Result(

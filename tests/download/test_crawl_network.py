@@ -276,3 +276,31 @@ def established(ports: tuple[int, int]) -> int:
         fields = line.split()
         count += int(fields[2].split(":")[1], 16) in ports and fields[3] == "01"
     return count
+
+
+def test_who_joins_after_a_head_was_judged_is_not_judged_by_it(server) -> None:
+    """The body of what is too long for the first key is still on its way when the second one comes to the same URL."""
+    judged = threading.Event()
+
+    def head_first(h: Any) -> None:
+        h.send_response(200)
+        h.send_header("Content-Type", "image/jpeg")
+        h.send_header("Content-Length", str(len(JPEG)))
+        h.end_headers()
+        h.wfile.flush()
+        judged.set()
+        time.sleep(0.3)
+        h.wfile.write(JPEG)
+
+    def gone_then(h: Any) -> None:
+        judged.wait(5)
+        time.sleep(0.1)
+        h.reply(404)
+
+    url, gone = server.on("/1", head_first), server.on("/gone", gone_then)
+    politeness = PolitenessConfig(requests_per_s=0, connections=0, robots=False)
+    cfg = config(politeness)
+    wanted = [Wanted("size", (Candidate(url, size=9),)), Wanted("late", (Candidate(gone), Candidate(url)))]
+    with Governor(politeness) as governor:
+        fetched = work(governor, wanted, CurlTransport(cfg.fetch), cfg)
+    assert {one.key: one.outcome for one in fetched} == {"size": "changed", "late": "ok"}
