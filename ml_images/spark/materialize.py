@@ -69,6 +69,8 @@ def lay_out(rows: int, cfg: LayoutConfig) -> SplitLayout:
     return SplitLayout(rows, row_groups, max(1, cfg.file_rows * row_groups // rows))
 
 
+_JPEG = b"\xff\xd8\xff"
+
 _PLACED = pa.schema(
     [
         pa.field("key", pa.string()),
@@ -278,6 +280,12 @@ class _ImageParts:
             mine = rows.filter(pc.equal(rows.column("part"), name))
             images = self._read(name)
             found = images.take(pc.index_in(mine.column("key"), value_set=images.column("key")))
+            others = mine.filter(pc.invert(pc.starts_with(found.column("data"), _JPEG)))
+            if len(others):
+                raise InputError(
+                    f"the image of key '{others['key'][0]}' is no JPEG, as all of a data set are: it was kept as it "
+                    "came; download or extract with a short_side"
+                )
             pieces.append(
                 pa.Table.from_arrays(
                     [

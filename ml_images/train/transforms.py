@@ -11,7 +11,7 @@ import random
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
 EVALUATION_SHARE = 224 / 256  # of the short side that the evaluation crop keeps, the usual 256 -> 224
@@ -25,14 +25,14 @@ def training_crop(data: bytes, image_size: int, crop_area_min: float, rng: rando
 
     Raises what Pillow raises for bytes that are no JPEG (OSError and its subclasses).
     """
-    with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+    with _upright(data) as image:
         pixels = _resized(image, random_box(image.width, image.height, crop_area_min, rng), image_size)
     return pixels[:, ::-1] if rng.random() < 0.5 else pixels
 
 
 def evaluation_crop(data: bytes, image_size: int) -> NDArray[np.uint8]:
     """The middle of the picture: uint8 (image_size, image_size, 3). Raises as training_crop does."""
-    with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+    with _upright(data) as image:
         side = EVALUATION_SHARE * min(image.size)
         left, upper = (image.width - side) / 2, (image.height - side) / 2
         return _resized(image, (left, upper, left + side, upper + side), image_size)
@@ -60,6 +60,12 @@ def normalise(images: Tensor) -> Tensor:
     mean = torch.tensor(MEAN, device=images.device).view(3, 1, 1)
     std = torch.tensor(STD, device=images.device).view(3, 1, 1)
     return (images.to(torch.float32, memory_format=torch.contiguous_format) / 255 - mean) / std
+
+
+def _upright(data: bytes) -> Image.Image:
+    """An open JPEG, turned as its EXIF says: pictures kept as they came (`short_side: original`) still say it."""
+    image = Image.open(io.BytesIO(data), formats=("JPEG",))
+    return ImageOps.exif_transpose(image) if image.getexif().get(ExifTags.Base.Orientation, 1) != 1 else image
 
 
 def _resized(image: Image.Image, box: Box, image_size: int) -> NDArray[np.uint8]:

@@ -169,6 +169,18 @@ def test_labels_of_another_vocabulary_are_refused(chain: Any, spark: object, tmp
         describe.main([f"annotations={tmp_path}/annotate", f"output={tmp_path}/report"])
 
 
+def test_a_picture_that_is_no_jpeg_is_named(chain: Any, spark: object, tmp_path: Path) -> None:
+    """As `short_side: original` may leave one."""
+    shutil.copytree(chain.download / "images", tmp_path / "images")
+    parts = {part: pq.read_table(part).to_pylist() for part in (tmp_path / "images").glob("*.parquet")}
+    part, rows = next((part, rows) for part, rows in parts.items() if any(row["outcome"] == "ok" for row in rows))
+    spoilt = next(row for row in rows if row["outcome"] == "ok")
+    spoilt["data"] = b"\x89PNG" + spoilt["data"]
+    pq.write_table(pa.Table.from_pylist(rows, schema=schemas.IMAGES), part)
+    with pytest.raises(InputError, match=rf"the image of key '{spoilt['key']}' is no JPEG, as all of a data set are"):
+        materialize.main([f"annotations={chain.annotate}", f"images={tmp_path}/images", f"output={tmp_path}/out"])
+
+
 def test_a_split_without_training_rows_is_refused(chain: Any, spark: object, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no row fell to split train"):
         materialize.main(

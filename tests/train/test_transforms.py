@@ -81,3 +81,18 @@ def test_normalised_pixels_are_what_torchvision_makes_of_them() -> None:
     assert normalise(pixels).flatten().tolist() == pytest.approx(expected, rel=1e-5)
     strided = torch.zeros(2, 8, 8, 3, dtype=torch.uint8).permute(0, 3, 1, 2)
     assert normalise(strided).is_contiguous()  # Horovod refuses gradients of channels-last convolutions
+
+
+@pytest.mark.parametrize("orientation", [3, 6, 8])
+def test_a_picture_that_was_kept_as_it_came_is_turned_as_its_exif_says(orientation: int) -> None:
+    upright = gradient(160, 120)
+    lying = upright.transpose({3: Image.ROTATE_180, 6: Image.ROTATE_90, 8: Image.ROTATE_270}[orientation])
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    out = io.BytesIO()
+    lying.save(out, "JPEG", quality=95, exif=exif)
+    for crop in (
+        lambda data: evaluation_crop(data, 32),
+        lambda data: training_crop(data, 32, 0.5, random.Random(3)),
+    ):
+        assert np.allclose(crop(out.getvalue()).astype(int), crop(jpeg(upright)).astype(int), atol=6)
