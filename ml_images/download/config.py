@@ -1,11 +1,15 @@
 """How patiently, how much and from where a URL is fetched."""
 
+import re
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from ml_images import __version__
 from ml_images.images.config import ImageConfig
 from ml_images.options import option
+
+PRODUCT = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?=[/ ]|\Z)")
+"""The name at the beginning of a User-Agent (RFC 9110, 10.1.5), which robots.txt and opt-out headers call us by."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,11 @@ class FetchConfig:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         if not self.user_agent.isascii() or not self.user_agent.isprintable() or not self.user_agent.strip():
             raise ValueError(f"user_agent must be a line of printable ASCII, got {self.user_agent!r}")
+        if PRODUCT.match(self.user_agent) is None:
+            raise ValueError(
+                "user_agent must begin with a product name, as 'mybot/1.0 (me@example.org)' does, "
+                f"got {self.user_agent!r}"
+            )
 
 
 @dataclass(frozen=True)

@@ -225,6 +225,7 @@ class _Crawl:
             now + self._cfg.fetch.deadline_s - fetch.spent_s,
             partial(self._accept, fetch),
             fetch.is_resent,
+            fetch.robots_of is not None,
         )
         self._under_way[request] = fetch
         self._transport.start(request)

@@ -25,6 +25,7 @@ from ml_images.download.config import FetchConfig
 from ml_images.download.failure import outcome_of
 from ml_images.download.header import announced_length, check_codings, parse_header
 from ml_images.download.kept import Connections, Name, is_quiet
+from ml_images.download.robots import MAX_BYTES
 from ml_images.download.transport import RESEND, Headers, Request
 from ml_images.download.url import WebUrl
 
@@ -94,6 +95,7 @@ class Exchange:
         self._request = request
         self._host = url.host
         self._is_address = url.is_address
+        self._is_robots_file = request.is_robots_file
         self._addresses = frozenset(map(ipaddress.ip_address, addresses))
         self._is_sent = False
         self.again()
@@ -276,7 +278,7 @@ class Exchange:
             self._until = self._clock() + _DRAIN_S
             short = length <= _DRAIN_BYTES if length is not None else "transfer-encoding" in headers
             return None if short else _STOP
-        if length is not None and length > self._max_bytes:
+        if length is not None and length > self._max_bytes and not self._is_robots_file:
             return self._stop("too_large", f"{length} bytes announced, at most {self._max_bytes} wanted")
         return None
 
@@ -289,7 +291,11 @@ class Exchange:
             return self._stop("http_error", "a body without a header")
         self._num_bytes += len(data)
         self._budget.taken += len(data)
-        if self._num_bytes > self._max_bytes:
+        if self._is_robots_file:
+            if self._num_bytes > MAX_BYTES:  # enough of it: an answer that is complete as far as anybody wants it
+                self._pieces.append(data)
+                return self._stop("ok", "")
+        elif self._num_bytes > self._max_bytes:
             return self._stop("too_large", f"more than {self._max_bytes} bytes")
         if self._pieces and len(self._pieces[-1]) < _SMALL:
             self._pieces[-1] += data

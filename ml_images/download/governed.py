@@ -90,16 +90,19 @@ class GovernedGate:
 
     def _lost(self, error: OSError | None) -> GovernorLost:
         # Before the first answer a reset is a refusal, too: it left unread what was sent meanwhile.
-        if error is None or self._trip_s == float("inf"):
+        if self._trip_s == float("inf"):
             return GovernorLost(_UNGREETED.format(*self._address))
-        return GovernorLost(f"the governor is gone: {error}")
+        return GovernorLost(f"{self._named()} is gone: {error or 'it closed the connection'}")
+
+    def _named(self) -> str:
+        return f"the governor at {self._address[0]}:{self._address[1]}"
 
     def _greet(self, secret: str) -> None:
         try:
             with self._connection.makefile("rb") as lines:
                 line = lines.readline()
-            if not line:
-                raise self._lost(None)
+            if not line:  # it has not even heard whether the secret is right
+                raise GovernorLost(f"{self._named()} closed the connection at once")
             self._connection.sendall(proof(secret, json.loads(line)["nonce"]).encode() + b"\n")
             # The first exchange also measures the clocks, before any permit depends on them.
             asked = time.monotonic()
@@ -109,7 +112,7 @@ class GovernedGate:
         self._asked_at, self._leases.awaited = asked, True
         while self._leases.awaited:
             if not select.select([self._connection], [], [], GREETING_S)[0]:
-                raise GovernorLost(f"the governor at {self._address[0]}:{self._address[1]} does not answer")
+                raise GovernorLost(f"{self._named()} does not answer")
             self._receive(time.monotonic())
         self._connection.setblocking(False)
 

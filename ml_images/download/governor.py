@@ -89,13 +89,18 @@ class Governor:
     ) -> None:
         self._stop.close()
         self._thread.join()
-        for client in self._clients.values():
-            client.connection.close()
-        self._selector.close()
-        self._listener.close()
-        self._bell.close()
 
     def _serve(self) -> None:
+        try:
+            self._attend_all()
+        finally:  # also where something broke: nobody shall wait for an answer that does not come
+            for client in self._clients.values():
+                client.connection.close()
+            self._selector.close()
+            self._listener.close()
+            self._bell.close()
+
+    def _attend_all(self) -> None:
         while True:
             for key, events in self._selector.select(1.0):
                 if key.fileobj is self._bell:

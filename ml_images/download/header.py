@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from ml_images.download.transport import Headers
 
 _STATUS = re.compile(rb"HTTP/[0-9.]+ ([0-9]{3})")
+# Ends a field of those whose meaning reaches to the end of the field; all others are joined by commas (RFC 9110, 5.3).
+FIELD_END = "\n"
+_KEPT_APART = frozenset(("x-robots-tag",))
 _PLAIN = frozenset(("", "identity", "chunked"))
 
 
 def parse_header(lines: Sequence[bytes]) -> tuple[int, Headers]:
     """Status and fields from a status line and field lines. A line that begins with a blank continues the one before
-    (RFC 9112, 5.2). Raises ValueError."""
+    (RFC 9112, 5.2). Repeated fields are joined by ", ", those of _KEPT_APART by FIELD_END. Raises ValueError."""
     match = _STATUS.match(lines[0])
     if match is None:
         raise ValueError("no status line")
@@ -26,7 +29,8 @@ def parse_header(lines: Sequence[bytes]) -> tuple[int, Headers]:
         name, value = name.strip(" \t").lower(), value.strip(" \t")
         if not colon:
             raise ValueError(f"a header line without a colon: {text[:60]!r}")
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        between = FIELD_END if name in _KEPT_APART else ", "
+        headers[name] = f"{headers[name]}{between}{value}" if name in headers else value
     return int(match[1]), headers
 
 

@@ -31,6 +31,9 @@ _PROBED_S = 1.0  # before another look at a host that somebody tries at this mom
 _TENURE_S = 2.0  # for which a client may hold on to connections where there are more clients than connections
 _REST_S = 1.0  # before it may ask again after that: long enough for the others to hear of it
 _DEAD_AFTER = 3  # openings of a circuit in a row after which nobody should wait for the host any longer
+# Between two slots. Nobody sends a million requests a second, and no run sees the end of thirty years; what lies
+# between the two can be multiplied, divided and added to a clock without losing a slot or becoming infinite.
+_LEAST_SPACING_S, _MOST_SPACING_S = 1e-6, 1e9
 _SWEEP_EVERY = 20_000  # leases between two searches for hosts that can be forgotten
 
 # The host did not answer as a host does that is well. Anything else, a 404 too, shows that it is there.
@@ -151,7 +154,7 @@ class HostLimits:
 
     def slow_down(self, host: str, interval_s: float) -> None:
         """At least so much time between two requests to the host from now on, also where no limit was set."""
-        self._slowed[host] = max(interval_s, self._slowed.get(host, 0.0))
+        self._slowed[host] = max(_bounded(interval_s), self._slowed.get(host, 0.0))
         self._host(host).spacing_s = self._spacing_s(host)
 
     def leave(self, client: int) -> None:
@@ -171,12 +174,12 @@ class HostLimits:
     def _spacing_s(self, host: str) -> float:
         rate = self._cfg.requests_per_s_of.get(host, self._cfg.requests_per_s)
         spacing = 0.0
-        if rate:
+        if 0 < rate < 1 / _LEAST_SPACING_S:
             # As many slots as the worst second may see have to spread over that second and the time that each may
             # be late, at its holder or on its way; a limit below one a second is kept on average.
             worst = max(1, math.floor(rate * _EXCESS))
             spacing = max(1 / rate, (1 + USABLE_S + 2 * CLOCK_ERROR_S + TRAVEL_S) / worst)
-        return max(spacing, self._slowed.get(host, 0.0))
+        return max(_bounded(spacing), self._slowed.get(host, 0.0))
 
     def _hold(self, known: _Host, host: str, client: int, connections: int, now: float) -> None:
         if connections:
@@ -231,3 +234,7 @@ class HostLimits:
                 del self._hosts[host]
             for hosts in self._of_client.values():
                 hosts.intersection_update(self._hosts)
+
+
+def _bounded(spacing_s: float) -> float:
+    return min(spacing_s, _MOST_SPACING_S) if spacing_s >= _LEAST_SPACING_S else 0.0  # nan too

@@ -7,14 +7,14 @@ import hashlib
 from urllib.parse import urlsplit
 
 # Flickr redirects a deleted photo to .../photo_unavailable.png, also _l, _m and others for the sizes.
-_PATH_NAME = "photo_unavailable"
+_IN_PATH = "photo_unavailable"
 # Length in bytes -> MD5 in hex. Flickr's small PNG, seen by at least seven independent downloaders.
 _KNOWN = {2051: "880a7a58e05d3e83797f27573bb6d35c"}
 
 
 def is_placeholder_url(url: str) -> bool:
     """Is this redirect target the address of a placeholder?"""
-    return urlsplit(url).path.rsplit("/", 1)[-1].startswith(_PATH_NAME)
+    return _IN_PATH in urlsplit(url).path
 
 
 def is_placeholder(body: bytes) -> bool:

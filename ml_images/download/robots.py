@@ -10,14 +10,16 @@ from dataclasses import dataclass
 
 from protego import Protego
 
+from ml_images.download.config import PRODUCT
 from ml_images.download.transport import Headers
 from ml_images.download.url import WebUrl
 from ml_images.download.verdict import REDIRECT, REDIRECTS
 
-MAX_BYTES = 500 * 1024  # of a file that count (RFC 9309, 2.5: at least that many)
+MAX_BYTES = 500 * 1024  # of a file that count, whatever a picture may take (RFC 9309, 2.5: at least that many)
 MAX_REDIRECTS = 5  # RFC 9309, 2.3.1.2
-_MOST_REQUESTS = 10**9  # of a Request-rate; more is no limit
 TTL_S = 24 * 3600.0  # RFC 9309, 2.4
+# Nobody counts a host's requests by the millisecond, and what is slower than one a day ends with the file's validity.
+LEAST_INTERVAL_S, MOST_INTERVAL_S = 1e-3, TTL_S
 UNREACHABLE_S = 300.0
 _MOST_ORIGINS = 4096  # some 2 KB each; files of 500 KB are rare
 _OF_THE_ORIGIN = frozenset(("dns_error", "connect_error", "tls_error", "address_refused", "bad_url"))
@@ -66,12 +68,8 @@ class Robots:
 
     def _judged(self, outcome: str, status: int | None, body: bytes, detail: str, now: float) -> Rules:
         if outcome == "ok":
-            file = Protego.parse(body[:MAX_BYTES].decode("utf-8-sig", errors="replace"))
-            delay, rate = file.crawl_delay(self.product), file.request_rate(self.product)
-            # A number of four hundred digits divides no float.
-            spacing = rate.seconds / min(rate.requests, _MOST_REQUESTS) if rate is not None and rate.requests else 0.0
-            interval = max(delay or 0.0, spacing)
-            return Rules(now + TTL_S, file, interval_s=interval or None)
+            file = Protego.parse(_that_count(body).decode("utf-8-sig", errors="replace"))
+            return Rules(now + TTL_S, file, interval_s=self._interval_s(file))
         if status is not None and 400 <= status < 500 and outcome not in ("rate_limited", "timeout"):
             return Rules(now + TTL_S)
         if outcome == "redirect_error":
@@ -79,10 +77,20 @@ class Robots:
         refused = outcome if outcome in _OF_THE_ORIGIN else "host_unavailable"
         return Rules(now + UNREACHABLE_S, refused=refused, detail=detail or outcome)
 
+    def _interval_s(self, file: Protego) -> float | None:
+        delay, rate = file.crawl_delay(self.product) or 0.0, file.request_rate(self.product)
+        if rate is not None and rate.requests > 0:
+            # Whole numbers of any length: only a quotient below the limit is sure to fit into a float.
+            is_slow = rate.seconds >= int(MOST_INTERVAL_S) * rate.requests
+            delay = max(delay, MOST_INTERVAL_S if is_slow else rate.seconds / rate.requests)
+        return min(delay, MOST_INTERVAL_S) if delay >= LEAST_INTERVAL_S else None
+
 
 def product_of(user_agent: str) -> str:
     """The name by which files and headers call us: `ml-images` of `ml-images/0.1 (you@example.org)`."""
-    return user_agent.split("/")[0].split()[0]
+    product = PRODUCT.match(user_agent)
+    assert product is not None, f"no product in {user_agent!r}"
+    return product[0]
 
 
 def origin_of(url: WebUrl) -> str:
@@ -97,3 +105,11 @@ def of_head(status: int, headers: Headers) -> str | None:
     if 200 <= status < 300:
         return None
     return {408: "timeout", 429: "rate_limited"}.get(status, "server_error" if status >= 500 else "http_error")
+
+
+def _that_count(body: bytes) -> bytes:
+    """Whole lines only: of one that is cut, `Allow: /` might be left of what allows next to nothing."""
+    if len(body) <= MAX_BYTES:
+        return body
+    start = body[: MAX_BYTES + 1]
+    return start[: max(start.rfind(b"\n"), start.rfind(b"\r")) + 1]

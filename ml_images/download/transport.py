@@ -15,7 +15,8 @@ RESEND = "resend"
 or left something on it. It deserves one more sending over a new connection, for which somebody has to take a permit."""
 
 Headers = Mapping[str, str]
-"""Lower-case names; repeated fields joined by ", "; values decoded as Latin-1, as RFC 9110, 5.5 has it."""
+"""Lower-case names; repeated fields joined by ", ", those of X-Robots-Tag by a line feed; values decoded as Latin-1, as
+RFC 9110, 5.5 has it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +29,7 @@ class Request:
     deadline: float
     accept: Callable[[int, Headers], str | None]
     is_resent: bool = False  # over a new connection, whatever is kept
+    is_robots_file: bool = False  # robots.MAX_BYTES of it are read, whatever a picture may take
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,10 @@ from ml_images.download.config import DownloadConfig, FetchConfig, PolitenessCon
         ({"backoff_s": -0.1}, "backoff_s must not be negative, got -0.1"),
         ({"user_agent": "a\r\nHost: b"}, "user_agent must be a line of printable ASCII"),
         ({"user_agent": " "}, "user_agent must be a line of printable ASCII"),
+        ({"user_agent": "/mybot"}, "user_agent must begin with a product name, .* does, got '/mybot'$"),
+        ({"user_agent": "(me@example.org)"}, "user_agent must begin with a product name"),
+        ({"user_agent": " mybot"}, "user_agent must begin with a product name"),
+        ({"user_agent": "my@bot/1"}, "user_agent must begin with a product name"),
     ],
 )
 def test_impossible_values_are_named(values: dict[str, Any], message: str) -> None:
@@ -49,6 +53,13 @@ def test_impossible_download_values_are_named() -> None:
         DownloadConfig(buffer_bytes=0)
     with pytest.raises(ValueError, match="base_url must start with http:// or https://, got 'photos/'"):
         DownloadConfig(base_url="photos/")
+
+
+@pytest.mark.parametrize(
+    "user_agent", ["mybot", "my-bot/1.0 (+http://me.example)", "mybot (me)", "!#$%&'*+-.^_`|~0aA/1"]
+)
+def test_users_say_who_they_are(user_agent: str) -> None:
+    assert FetchConfig(user_agent=user_agent).user_agent == user_agent
 
 
 def test_we_say_who_we_are() -> None:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -304,3 +305,17 @@ def test_who_joins_after_a_head_was_judged_is_not_judged_by_it(server) -> None:
     with Governor(politeness) as governor:
         fetched = work(governor, wanted, CurlTransport(cfg.fetch), cfg)
     assert {one.key: one.outcome for one in fetched} == {"size": "changed", "late": "ok"}
+
+
+def test_a_long_robots_file_counts_also_where_it_is_redirected_and_pictures_are_kept_small(server) -> None:
+    file = b"User-agent: *\nDisallow: /secret\n" + b"# much is said about nothing\n" * 20_000
+    server.on("/robots.txt", lambda h: h.reply(302, Location=server.url + "/rules.txt"))
+    server.on("/rules.txt", lambda h: h.reply(200, file))
+    urls = [server.on(path, lambda h: h.reply(200, JPEG, Content_Type="image/jpeg")) for path in ("/open", "/secret")]
+    politeness = PolitenessConfig(requests_per_s=0, connections=0)
+    cfg = config(politeness)
+    cfg = replace(cfg, fetch=replace(cfg.fetch, max_bytes=2000))
+    wanted = [Wanted(url, (Candidate(url),)) for url in urls]
+    with Governor(politeness) as governor:
+        fetched = work(governor, wanted, CurlTransport(cfg.fetch), cfg)
+    assert {one.key: one.outcome for one in fetched} == {urls[0]: "ok", urls[1]: "robots_disallowed"}

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from ml_images.download.config import FetchConfig
 from ml_images.download.curl import CurlTransport
+from ml_images.download.robots import MAX_BYTES
 from ml_images.download.transport import RESEND, Headers, Request, Response
 from ml_images.errors import InputError
 from ml_images.outcomes import BY_NAME
@@ -34,9 +35,11 @@ def everything(status: int, headers: Headers) -> None:
     return None
 
 
-def fetch(transport: CurlTransport, *urls: str, seconds: float = 5.0, accept: Accept = everything) -> list[Response]:
+def fetch(
+    transport: CurlTransport, *urls: str, seconds: float = 5.0, accept: Accept = everything, robots: bool = False
+) -> list[Response]:
     """The answers in the order of the URLs, all asked for at once; what is to be sent again is, as by the crawler."""
-    requests = [Request(url, transport.now() + seconds, accept) for url in urls]
+    requests = [Request(url, transport.now() + seconds, accept, is_robots_file=robots) for url in urls]
     places = {request: place for place, request in enumerate(requests)}
     for request in requests:
         transport.start(request)
@@ -240,6 +243,26 @@ def test_the_byte_cap_holds_with_announced_unannounced_and_packed_bodies(server,
         assert len(get(url, max_bytes=1001).body) == 1001
     url = server.on("/bomb", lambda h: h.reply(200, bomb, Content_Encoding="gzip"))
     assert get(url, max_bytes=len(bomb) + 1).outcome == "too_large"
+
+
+@pytest.mark.parametrize("max_bytes", [1000, 10_000_000])
+def test_of_a_robots_file_the_first_500_kib_are_read_whatever_a_picture_may_take(server, max_bytes: int) -> None:
+    file = b"".join(b"Disallow: /%d\n" % number for number in range(200_000))
+    assert len(file) > 4 * MAX_BYTES
+    answers = {
+        "announced": lambda h: h.reply(200, file),
+        "unannounced": lambda h: h.raw(b"HTTP/1.1 200 OK\r\n\r\n" + file),
+        "packed": lambda h: h.reply(200, gzip.compress(file), Content_Encoding="gzip"),
+    }
+    for answer in answers.values():
+        with opened(replace(CFG, max_bytes=max_bytes)) as transport:
+            [response] = fetch(transport, server.on("/elsewhere.txt", answer), robots=True)
+            assert (response.outcome, response.status) == ("ok", 200)
+            assert MAX_BYTES < len(response.body) < MAX_BYTES + 128 * 1024 and file.startswith(response.body)
+            assert (transport.bytes_in_flight, transport.num_in_flight) == (0, 0)
+    url = server.on("/elsewhere.txt", lambda h: h.reply(200, file[:MAX_BYTES]))
+    with opened(replace(CFG, max_bytes=max_bytes)) as transport:
+        assert fetch(transport, url, robots=True)[0].body == file[:MAX_BYTES]
 
 
 def test_an_announced_length_above_the_cap_is_refused_before_the_body(server, get: Get) -> None:

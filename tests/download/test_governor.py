@@ -168,6 +168,25 @@ def test_a_governor_that_goes_away_is_missed() -> None:
     mine._connection.close()
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_governor_that_breaks_lets_nobody_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    def accept(self: Governor) -> None:
+        raise ZeroDivisionError
+
+    with Governor(PolitenessConfig()) as running:
+        mine = gate(running)
+        monkeypatch.setattr(Governor, "_accept", accept)
+        started = time.monotonic()
+        with pytest.raises(GovernorLost):
+            gate(running)
+        with pytest.raises(GovernorLost, match="is gone"):
+            wait_for_permit(mine)
+        with pytest.raises(GovernorLost, match="no governor at 127"):
+            gate(running)
+        assert time.monotonic() - started < 2.0
+        mine._connection.close()
+
+
 def test_many_hosts_are_asked_for_in_few_messages() -> None:
     with Governor(PolitenessConfig()) as running, gate(running) as mine:
         hosts = [f"h{number}.example" for number in range(500)]

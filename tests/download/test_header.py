@@ -6,12 +6,22 @@ from ml_images.download.header import announced_length, check_codings, parse_hea
 def test_fields_are_lower_case_and_repeated_ones_joined() -> None:
     lines = [
         b"HTTP/1.1 200 OK\r\n",
-        b"X-Robots-Tag: noai\r\n",
-        b"X-ROBOTS-TAG:noindex \r\n",
+        b"Tdm-Reservation: 0\r\n",
+        b"TDM-RESERVATION:1 \r\n",
         b"A: \xe9\r\n",
         b" more\r\n",
     ]
-    assert parse_header(lines) == (200, {"x-robots-tag": "noai, noindex", "a": "é more"})
+    assert parse_header(lines) == (200, {"tdm-reservation": "0, 1", "a": "é more"})
+
+
+def test_robots_tags_keep_apart() -> None:
+    lines = [
+        b"HTTP/1.1 200 OK\r\n",
+        b"X-Robots-Tag: otherbot: noindex,\r\n",
+        b" nofollow\r\n",
+        b"X-ROBOTS-TAG:noai \r\n",
+    ]
+    assert parse_header(lines) == (200, {"x-robots-tag": "otherbot: noindex, nofollow\nnoai"})
 
 
 @pytest.mark.parametrize("lines", [[b"HTTP/1.1 abc\r\n"], [b"HTTP/1.1 200 OK\r\n", b"no colon\r\n"]])

@@ -473,6 +473,36 @@ def test_a_host_may_be_slower_but_not_faster_than_our_limit() -> None:
     assert 0.01 <= spacing("fast.example") < 0.011
 
 
+EXTREMES = [0.0, -1.0, 5e-324, 1e-310, 1e-300, 1e-9, 1e-3, 1.0, 1e5, 1e300, 1.7e308, math.inf, math.nan]
+
+
+@pytest.mark.parametrize("interval_s", EXTREMES)
+@pytest.mark.parametrize("rate", [0.0, 5e-324, 1e-310, 1e-9, 50.0, 1e9, 1.7e308, math.inf])
+@pytest.mark.parametrize("clock", [0.0, 1e7])
+def test_any_pace_gives_leases_that_make_sense(rate: float, interval_s: float, clock: float) -> None:
+    known = HostLimits(PolitenessConfig(requests_per_s=rate, connections=4, breaker_failures=1, breaker_pause_s=1.0))
+    known.slow_down(HOST, interval_s)
+    for step in range(5):
+        now = clock + step
+        lease = known.lease(1, HOST, 3, 0, now)
+        assert 0.0 <= lease.wait_s <= 1e9  # not nan
+        assert lease.slots is None or all(now <= slot < now + 1.0 for slot in lease.slots)
+        assert step or lease.slots is None or lease.slots
+        known.lease(1, HOST, 0, 0, now)
+    known.told(HOST, False, 1, None, clock + 5.0)
+    probe = known.lease(1, HOST, 1, 0, clock + 1e10)
+    assert probe.probe and probe.slots == [clock + 1e10]
+
+
+@pytest.mark.parametrize("interval_s", [86_400.0, 1e9])
+def test_a_pace_of_a_request_a_day_or_slower_is_kept(interval_s: float) -> None:
+    known = limits()
+    known.slow_down(HOST, interval_s)
+    assert known.lease(1, HOST, 1, 0, 0.0).slots == [0.0]
+    assert not known.lease(1, HOST, 1, 0, interval_s - 1.0).slots
+    assert known.lease(1, HOST, 1, 0, interval_s).slots == [interval_s]
+
+
 def test_hosts_that_nobody_uses_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ml_images.download.host_limits._SWEEP_EVERY", 100)
     known = limits()

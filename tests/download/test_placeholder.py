@@ -14,7 +14,8 @@ from ml_images.download.placeholder import is_placeholder, is_placeholder_url
         ("http://127.0.0.1:8000/photo_unavailable.png?x=1", True),
         ("https://a.example/photo_unavailable", True),
         ("https://a.example/photo.png", False),
-        ("https://a.example/my_photo_unavailable.png", False),
+        ("https://a.example/my_photo_unavailable.png", True),
+        ("https://a.example/photo_unavailable/l.png", True),
         ("https://a.example/?photo_unavailable.png", False),
     ],
 )

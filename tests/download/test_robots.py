@@ -1,6 +1,20 @@
-import pytest
+import math
 
-from ml_images.download.robots import MAX_BYTES, TTL_S, UNREACHABLE_S, Robots, of_head, origin_of, product_of
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from ml_images.download.robots import (
+    LEAST_INTERVAL_S,
+    MAX_BYTES,
+    MOST_INTERVAL_S,
+    TTL_S,
+    UNREACHABLE_S,
+    Robots,
+    of_head,
+    origin_of,
+    product_of,
+)
 from ml_images.download.url import parse_web_url
 
 ORIGIN = "http://a.example"
@@ -51,8 +65,62 @@ def test_a_wish_for_slowness_is_heard() -> None:
     assert robots.learn(ORIGIN, "ok", 200, FILE, "", 0.0).interval_s == 2.5
     assert robots.learn(ORIGIN, "ok", 200, b"User-agent: *\nRequest-rate: 1/4", "", 0.0).interval_s == 4.0
     assert robots.learn(ORIGIN, "ok", 200, b"User-agent: *\nDisallow: /x", "", 0.0).interval_s is None
-    endless = b"User-agent: *\nRequest-rate: 1" + b"0" * 400 + b"/1"
-    assert (robots.learn(ORIGIN, "ok", 200, endless, "", 0.0).interval_s or 0.0) < 1e-6
+    assert robots.learn(ORIGIN, "ok", 200, b"User-agent: *\nRequest-rate: 3/1m", "", 0.0).interval_s == 20.0
+
+
+def interval_s(*rules: str) -> float | None:
+    file = "\n".join(("User-agent: *", *rules)).encode()
+    return Robots("ml-images/0.1").learn(ORIGIN, "ok", 200, file, "", 0.0).interval_s
+
+
+HUGE = "1" + "0" * 400
+TINY = "0." + "0" * 400 + "1"
+
+
+@pytest.mark.parametrize(
+    ("rule", "wanted"),
+    [
+        (f"Request-rate: 1/{HUGE}", MOST_INTERVAL_S),
+        (f"Request-rate: 1/{HUGE}d", MOST_INTERVAL_S),
+        (f"Request-rate: {HUGE}/1", None),
+        (f"Request-rate: {HUGE}/{HUGE}", 1.0),
+        (f"Request-rate: 1/{'9' * 5000}", None),
+        ("Request-rate: 0/5", None),
+        ("Request-rate: 1/0", None),
+        ("Request-rate: -1/5", None),
+        ("Request-rate: 1/-5", None),
+        ("Request-rate: 1/1d", MOST_INTERVAL_S),
+        ("Crawl-delay: 1e-310", None),
+        (f"Crawl-delay: {TINY}", None),
+        ("Crawl-delay: 0.0009", None),
+        ("Crawl-delay: 0.001", 0.001),
+        ("Crawl-delay: 1e308", MOST_INTERVAL_S),
+        (f"Crawl-delay: {HUGE}", None),
+        ("Crawl-delay: nan", None),
+        ("Crawl-delay: inf", None),
+        ("Crawl-delay: -1", None),
+        ("Crawl-delay: 0", None),
+    ],
+)
+def test_no_number_asks_for_what_is_no_pace(rule: str, wanted: float | None) -> None:
+    assert interval_s(rule) == wanted
+    assert interval_s(rule, "Crawl-delay: 7" if "rate" in rule else "Request-rate: 1/7") == max(wanted or 0.0, 7.0)
+
+
+NUMBERS = st.one_of(
+    st.floats().map(repr),
+    st.integers().map(str),
+    st.integers(0, 10**500).map(str),
+    st.text("0123456789.e+-/_", max_size=9),
+)
+
+
+@given(NUMBERS, NUMBERS, NUMBERS, st.sampled_from(["", "s", "m", "h", "d"]))
+@example("0", "1", HUGE, "")
+@example("1e-310", "1", "1", "")
+def test_any_numbers_give_a_finite_pace_or_none(delay: str, requests: str, seconds: str, unit: str) -> None:
+    found = interval_s(f"Crawl-delay: {delay}", f"Request-rate: {requests}/{seconds}{unit}")
+    assert found is None or LEAST_INTERVAL_S <= found <= MOST_INTERVAL_S < math.inf
 
 
 @pytest.mark.parametrize(
@@ -66,7 +134,6 @@ def test_a_wish_for_slowness_is_heard() -> None:
         ("server_error", 503, "host_unavailable"),
         ("timeout", None, "host_unavailable"),
         ("truncated", 200, "host_unavailable"),
-        ("too_large", 200, "host_unavailable"),
         ("host_unavailable", None, "host_unavailable"),
         ("dns_error", None, "dns_error"),
         ("connect_error", None, "connect_error"),
@@ -88,7 +155,21 @@ def test_what_comes_after_500_kib_is_not_read() -> None:
     filler = b"#" * (MAX_BYTES - 40) + b"\n"
     late = filler + b" " * 100 + b"\nUser-agent: *\nDisallow: /"
     assert refusal(learnt("ok", 200, late), "/x.jpg") is None
-    assert refusal(learnt("ok", 200, b"User-agent: *\nDisallow: /\n" + filler), "/x.jpg") == "robots_disallowed"
+    assert refusal(learnt("ok", 200, b"User-agent: *\nDisallow: /\n" + filler * 2), "/x.jpg") == "robots_disallowed"
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\n"])
+@pytest.mark.parametrize(
+    ("left", "cut", "path"), [(b"Disallow: /", b"private", "/x.jpg"), (b"Allow: /secret", b"/but", "/secret.jpg")]
+)
+def test_the_line_that_the_limit_cuts_does_not_count(end: bytes, left: bytes, cut: bytes, path: str) -> None:
+    start = b"User-agent: *" + end + b"Disallow: /secret" + end
+    lines = start + b"#" * (MAX_BYTES - len(start + end + left)) + end + left
+    assert len(lines) == MAX_BYTES
+    if_whole, if_cut = refusal(learnt("ok", 200, lines), path), refusal(learnt("ok", 200, lines + cut + end), path)
+    assert {if_whole, if_cut} == {None, "robots_disallowed"}
+    assert refusal(learnt("ok", 200, lines + end), path) == if_whole
+    assert if_cut == refusal(learnt("ok", 200, start), path)
 
 
 @pytest.mark.parametrize(
@@ -108,6 +189,7 @@ def test_origins_and_names() -> None:
     assert origin_of(parse_web_url("https://a.example:443")) == "https://a.example"
     assert product_of("ml-images/0.1 (+http://us.example)") == "ml-images"
     assert product_of("photos") == "photos"
+    assert product_of("my_bot.v2 (someone)") == "my_bot.v2"
 
 
 @pytest.mark.parametrize(
