@@ -19,6 +19,7 @@ from pyspark.sql import functions as F
 from ml_images import config, entry
 from ml_images.archives.config import ExtractConfig
 from ml_images.archives.find import find_archives
+from ml_images.archives.names import text_of
 from ml_images.options import option
 from ml_images.report.job import JobReport
 from ml_images.spark import session
@@ -57,7 +58,8 @@ def main(argv: Sequence[str]) -> int:
     output = resolve(job.output)
     tables.claim(output, "download")  # one folder, one table, whatever it comes from
     images = join(output, "images")
-    report = JobReport("extract", output, config.to_dict(job))
+    told = config.to_dict(job) | {"archives": [text_of(pattern) for pattern in job.archives]}
+    report = JobReport("extract", output, told)
     with locked(images), session.opened("extract", _NO_COPIES | job.spark, task_failures=_TRIES) as spark:
         keys = spark.read.parquet(for_spark(job.labels)).select("key").where(~F.col("key").contains("://"))
         done = extract_missing(keys, archives, images, job.extract)

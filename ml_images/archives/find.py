@@ -7,14 +7,14 @@ The kind of an archive is told by its ending alone; what does not begin as it sh
 import glob
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from pyarrow import fs
 
-from ml_images.archives.names import is_archive_name, stem_of
+from ml_images.archives.files import Found, list_folder, look_at
+from ml_images.archives.names import is_archive_name, stem_of, text_of
 from ml_images.errors import InputError
 from ml_images.storage.paths import open_location, resolve
 
@@ -25,8 +25,8 @@ _COMPRESSIONS |= {"zst": "zst", "tzst": "zst"}
 
 @dataclass(frozen=True)
 class Archive:
-    source: str  # as the user spelled it
-    location: str  # where any process finds it
+    source: str  # as the user spelled it, as text
+    location: str  # where any process finds it; a path that is not UTF-8 has surrogates
     kind: str  # tar, zip, folder, or the compression of a tar: gz, bz2, xz, zst
     size: int  # bytes; 0 for a folder
     changed_ns: int  # when it was last written
@@ -66,14 +66,14 @@ def fingerprint(archives: list[Archive]) -> str:
 
 def _archives_of(source: str) -> Iterator[Archive]:
     filesystem, path = open_location(source)
-    info = filesystem.get_file_info(path)
+    info = look_at(filesystem, path)
     if info.type == fs.FileType.NotFound:
         raise InputError(f"archive '{source}' does not exist")
     if info.type == fs.FileType.Directory:
         root = source.rstrip("/") or "/"
-        yield from _below(filesystem, root, path, (path.rsplit("/", 1)[-1],))
+        yield from _below(filesystem, root, path, (text_of(path.rsplit("/", 1)[-1]),))
     elif info.type == fs.FileType.File and is_archive_name(path):
-        yield _file(source, info, ())
+        yield _file(source, path, info, ())
     else:
         what = "is no archive that can be read" if info.type == fs.FileType.File else "is no regular file"
         raise InputError(f"'{source}' {what}; accepted: {_ACCEPTED}")
@@ -81,29 +81,19 @@ def _archives_of(source: str) -> Iterator[Archive]:
 
 def _below(filesystem: fs.FileSystem, source: str, path: str, place: tuple[str, ...]) -> Iterator[Archive]:
     """Archives in the folder at `path` and below it, then its other files, in the order of their names."""
-    folders, files = _list(filesystem, path)
+    listed = list_folder(filesystem, path)
+    files = [entry.name for entry in listed if not entry.is_folder]
     for name in sorted(name for name in files if is_archive_name(name)):
-        info = filesystem.get_file_info(f"{path}/{name}")
+        info = look_at(filesystem, f"{path}/{name}")
         if info.type == fs.FileType.File:
-            yield _file(f"{source}/{name}", info, place)
+            yield _file(f"{source}/{name}", name, info, place)
     if any(not is_archive_name(name) for name in files):
-        changed = filesystem.get_file_info(path).mtime_ns or 0
-        yield Archive(source, resolve(source), "folder", 0, changed, place)
-    for name in sorted(folders):
-        yield from _below(filesystem, f"{source}/{name}", f"{path}/{name}", (*place, name))
+        changed = look_at(filesystem, path).changed_ns
+        yield Archive(text_of(source), resolve(source), "folder", 0, changed, place)
+    for name in sorted(entry.name for entry in listed if entry.is_folder):
+        yield from _below(filesystem, f"{source}/{name}", f"{path}/{name}", (*place, text_of(name)))
 
 
-def _file(source: str, info: fs.FileInfo, place: tuple[str, ...]) -> Archive:
-    stem = stem_of(info.path)
-    return Archive(source, resolve(source), kind_of(info.path), info.size, info.mtime_ns or 0, (*place, stem))
-
-
-def _list(filesystem: fs.FileSystem, path: str) -> tuple[list[str], list[str]]:
-    """Names of the folders and of all else directly in a folder; links to folders are not followed."""
-    if isinstance(filesystem, fs.LocalFileSystem):
-        with os.scandir(path) as entries:  # no stat of each of ImageNet's files
-            found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-    else:
-        infos = filesystem.get_file_info(fs.FileSelector(path))
-        found = [(info.base_name, info.type == fs.FileType.Directory) for info in infos]
-    return [name for name, is_folder in found if is_folder], [name for name, is_folder in found if not is_folder]
+def _file(source: str, path: str, info: Found, place: tuple[str, ...]) -> Archive:
+    stem = text_of(stem_of(path))
+    return Archive(text_of(source), resolve(source), kind_of(path), info.size, info.changed_ns, (*place, stem))

@@ -16,7 +16,7 @@ from ml_images.archives.names import Shape, keys_of, shape_of
 
 def digest_of(key: str) -> int:
     """64 bits of BLAKE2b over the key's UTF-8."""
-    return int.from_bytes(blake2b(key.encode("utf-8", "surrogateescape"), digest_size=8).digest(), "little")
+    return int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "little")
 
 
 class KeyIndex:

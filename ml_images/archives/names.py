@@ -8,7 +8,8 @@ n02084071_9.JPEG of n02084071.tar of fall11_whole.tar lies at fall11_whole/n0208
 
 In both the key may lack the file's ending (Open Images' 000a1249af2bc5f0, ImageNet's n02084071_9) and may begin with
 ./ or /. Nothing else is the same: case counts, and cats/1.jpg is not dogs/1.jpg. A key of a file name alone (and no
-WNID) that stands for files of different content is ambiguous and names none of them.
+WNID) that stands for files of different content is ambiguous and names none of them. A byte of a name that is no UTF-8
+is the text \\xNN, in keys as in what is told: gr\\xf6\\xdfe.jpg.
 """
 
 import re
@@ -45,6 +46,12 @@ def is_bare(key: str) -> bool:
     """Is the key a file name alone that says no synset? Then different files may well have it, and none is the one."""
     shape = shape_of(key)
     return shape is not None and shape.folders == 0 and not _SYNSET.match(key[len(shape.prefix) :])
+
+
+def text_of(name: bytes | str) -> str:
+    """A name, or a path as Python has it, as text that can be stored: bytes that are no UTF-8 as \\xNN."""
+    known = name if isinstance(name, bytes) else name.encode("utf-8", "surrogateescape")
+    return known.decode("utf-8", "backslashreplace")
 
 
 def is_archive_name(name: str) -> bool:

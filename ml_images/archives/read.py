@@ -6,20 +6,17 @@ and only for keys that nothing else in the piece answered.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import BinaryIO, cast
-
-from pyarrow import fs
 
 from ml_images.archives.config import ExtractConfig
 from ml_images.archives.damage import Damaged
+from ml_images.archives.files import list_folder
 from ml_images.archives.find import kind_of
 from ml_images.archives.key_index import KeyIndex
-from ml_images.archives.names import components_of, danger_of, is_archive_name, is_bare, stem_of
+from ml_images.archives.names import components_of, danger_of, is_archive_name, is_bare, stem_of, text_of
 from ml_images.archives.pieces import Piece
-from ml_images.archives.stream import FileStream, Stream, Window, open_file, unpacked
+from ml_images.archives.stream import FileStream, Stream, Window, open_file, open_path, unpacked
 from ml_images.archives.tar import Entry, walk
 from ml_images.archives.zips import ZipEntry, find_directory, read_entries, read_entry
 from ml_images.images.hashing import sha256
@@ -194,24 +191,21 @@ class _Reader:
 
     def _read_folder(self) -> Iterator[Member]:
         filesystem, path = open_location(self.piece.location)
-        is_local = isinstance(filesystem, fs.LocalFileSystem)
-        for info in sorted(filesystem.get_file_info(fs.FileSelector(path)), key=lambda info: info.base_name):
-            if info.type == fs.FileType.Directory or is_archive_name(info.base_name):
+        for listed in sorted(list_folder(filesystem, path), key=lambda listed: listed.name):
+            member = text_of(listed.name)
+            if listed.is_folder or is_archive_name(member):
                 continue
             self.tally.counts["members"] += 1
-            asked = self._asked(self.piece.place, info.base_name)
+            asked = self._asked(self.piece.place, member)
             if not asked:
                 continue
-            special = None if info.type == fs.FileType.File else "no regular file"
-            if is_local and Path(info.path).is_symlink():
-                special = "symbolic link"
-            name = f"{self.piece.source}/{info.base_name}"
-            refusal = self._refusal(info.base_name, special, info.size or 0)
+            name = f"{self.piece.source}/{member}"
+            refusal = self._refusal(member, *listed.look())
             if refusal:
                 self._refuse(asked, name, *refusal)
                 continue
-            with closing(filesystem.open_input_file(info.path)) as file:
-                yield from self._take(asked, name, file.read(self.cfg.max_bytes))
+            with open_path(filesystem, f"{path}/{listed.name}") as (file, size):
+                yield from self._take(asked, name, file.read(min(size, self.cfg.max_bytes)))
 
     def _asked(self, place: tuple[str, ...], name: str) -> list[Asked]:
         """The wanted keys that a member answers to and that have no answer from this piece yet; bare ones that have

@@ -7,8 +7,10 @@ an error that says so.
 import bz2
 import io
 import lzma
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 import pyarrow as pa
@@ -110,9 +112,18 @@ class Window(io.RawIOBase):
 @contextmanager
 def open_file(location: str) -> Iterator[tuple[BinaryIO, int]]:
     """(buffered file, bytes)."""
-    filesystem, path = open_location(location)
-    size = _LOCAL_BUFFER if isinstance(filesystem, fs.LocalFileSystem) else _REMOTE_BUFFER
-    with filesystem.open_input_file(path) as file, io.BufferedReader(file, size) as buffered:
+    with open_path(*open_location(location)) as opened:
+        yield opened
+
+
+@contextmanager
+def open_path(filesystem: fs.FileSystem, path: str) -> Iterator[tuple[BinaryIO, int]]:
+    """(buffered file, bytes). A local one by Python, as Arrow opens no path that is not UTF-8."""
+    if isinstance(filesystem, fs.LocalFileSystem):
+        with Path(path).open("rb", buffering=_LOCAL_BUFFER) as local:
+            yield local, os.fstat(local.fileno()).st_size
+        return
+    with filesystem.open_input_file(path) as file, io.BufferedReader(file, _REMOTE_BUFFER) as buffered:
         yield buffered, file.size()
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ml_images.archives.damage import Damaged
+from ml_images.archives.names import text_of
 from ml_images.archives.stream import Stream
 
 BLOCK = 512
@@ -31,7 +32,7 @@ _MAX_EXTENDED = 1 << 20  # bytes of a pax header or long name; Linux' longest pa
 class Entry:
     """One member: `size` bytes from `start` on, if its header does not lie and the archive is whole."""
 
-    name: str  # as it is there, bytes that are not UTF-8 as surrogates
+    name: str  # bytes that are no UTF-8 as \xNN
     special: str | None  # what it is, if no regular file; "directory" for a folder
     header: int  # where the first of its headers begins
     start: int
@@ -147,7 +148,7 @@ def _records(data: bytes, start: int) -> dict[str, str]:
         name, equals, value = record.partition(b"=")
         if length <= len(digits) + 1 or place + length > len(data) or not equals or not value.endswith(b"\n"):
             raise Damaged("corrupt", f"a broken pax header at byte {start}")
-        records[name.decode("utf-8", "surrogateescape")] = value[:-1].decode("utf-8", "surrogateescape")
+        records[text_of(name)] = text_of(value[:-1])
         place += length
     return records
 
@@ -170,7 +171,7 @@ def _decimal(text: str) -> int:
 
 
 def _text(field: bytes) -> str:
-    return field.partition(b"\0")[0].decode("utf-8", "surrogateescape")
+    return text_of(field.partition(b"\0")[0])
 
 
 def _padded(size: int) -> int:

@@ -5,12 +5,14 @@ piece needs its slice of the directory. Format: PKWARE APPNOTE 6.3.10, sections 
 """
 
 import struct
+import sys
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from ml_images.archives.damage import Damaged
+from ml_images.archives.names import text_of
 
 _END = struct.Struct("<4s4H2LH")
 _END_64_PLACE = struct.Struct("<4sLQL")
@@ -24,7 +26,7 @@ _READ = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class ZipEntry:
-    name: str
+    name: str  # bytes that are no UTF-8 as \xNN
     place: int  # of its entry in the directory, bytes from the beginning of the file
     special: str | None  # what it is, if no regular file that can be read; "directory" for a folder
     method: int
@@ -71,11 +73,12 @@ def read_entries(file: BinaryIO, start: int, end: int) -> Iterator[ZipEntry]:
         name_length, extra_length, comment_length = fields[10:13]
         mode, header = fields[15] >> 16, fields[16]
         rest = file.read(name_length + extra_length + comment_length)
-        name = rest[:name_length].decode("utf-8" if flags & 0x800 else "cp437", "surrogateescape")
+        raw_name = rest[:name_length].replace(b"\\", b"/")
+        name = text_of(raw_name) if flags & 0x800 else raw_name.decode("cp437")
         extra = rest[name_length : name_length + extra_length]
         size, packed, header = _wide(extra, size, packed, header)
         special = _special(name, flags, mode, method)
-        yield ZipEntry(name.replace("\\", "/"), place, special, method, crc, packed, size, header)
+        yield ZipEntry(name, place, special, method, crc, packed, size, header)
         place += _ENTRY.size + len(rest)
 
 
@@ -84,13 +87,17 @@ def read_entry(file: BinaryIO, entry: ZipEntry) -> bytes:
 
     Raises Damaged: truncated, corrupt (also where the CRC differs), bomb where there is more than announced.
     """
+    # Told are numbers of 64 bits; data lie before their directory, and so before their entry in it.
+    if entry.header + _LOCAL.size > entry.place:
+        raise Damaged("corrupt", f"no local header at byte {entry.header}")
     file.seek(entry.header)
     local = file.read(_LOCAL.size)
     if len(local) < _LOCAL.size or local[:4] != b"PK\3\4":
         raise Damaged("corrupt", f"no local header at byte {entry.header}")
     name_length, extra_length = _LOCAL.unpack(local)[-2:]
-    file.seek(name_length + extra_length, 1)
-    data = _inflate(file, entry) if entry.method == _DEFLATED else file.read(min(entry.packed, entry.size))
+    start = file.seek(name_length + extra_length, 1)
+    packed = min(entry.packed, max(0, entry.place - start))
+    data = _inflate(file, entry, packed) if entry.method == _DEFLATED else file.read(min(packed, entry.size))
     if len(data) < entry.size:
         raise Damaged("truncated", f"{len(data)} of {entry.size} bytes are there")
     if zlib.crc32(data) != entry.crc:
@@ -98,15 +105,15 @@ def read_entry(file: BinaryIO, entry: ZipEntry) -> bytes:
     return data
 
 
-def _inflate(file: BinaryIO, entry: ZipEntry) -> bytes:
-    inflater, left, pieces, room = zlib.decompressobj(-zlib.MAX_WBITS), entry.packed, [], entry.size + 1
+def _inflate(file: BinaryIO, entry: ZipEntry, packed_bytes: int) -> bytes:
+    inflater, left, pieces, room = zlib.decompressobj(-zlib.MAX_WBITS), packed_bytes, [], entry.size + 1
     try:
         while room and not inflater.eof:
             packed = inflater.unconsumed_tail or file.read(min(_READ, left))
             if not packed:
                 break
             left -= 0 if inflater.unconsumed_tail else len(packed)
-            pieces.append(inflater.decompress(packed, room))
+            pieces.append(inflater.decompress(packed, min(room, sys.maxsize)))
             room -= len(pieces[-1])
     except zlib.error as error:
         raise Damaged("corrupt", f"its data are broken ({error})") from error

@@ -42,7 +42,7 @@ _IN_VAIN = ("not_in_archive", "truncated", "unsafe_member")
 _ARCHIVE = pa.schema(
     [
         pa.field("source", pa.string()),
-        pa.field("location", pa.string()),
+        pa.field("location", pa.binary()),  # a path need not be UTF-8
         pa.field("kind", pa.string()),
         pa.field("size", pa.int64()),
         pa.field("changed_ns", pa.int64()),
@@ -53,7 +53,7 @@ _PIECE = pa.schema(
     [
         pa.field("number", pa.int64()),
         pa.field("source", pa.string()),
-        pa.field("location", pa.string()),
+        pa.field("location", pa.binary()),  # a path need not be UTF-8
         pa.field("kind", pa.string()),
         pa.field("place", pa.list_(pa.string())),
         pa.field("start", pa.int64()),
@@ -138,7 +138,7 @@ def _pending(wanted: DataFrame, location: str, asked_of: str) -> DataFrame:
 
 def _plan(spark: SparkSession, archives: list[Archive]) -> list[dict[str, Any]]:
     """The pieces of all archives as rows of _PIECE, numbered in the order of the archives."""
-    rows = [asdict(archive) for archive in archives]
+    rows = [_told(archive) for archive in archives]
     units = work.units(spark, rows, _ARCHIVE, at_once=ARCHIVES_AT_ONCE)
     pieces = work.run(units, _plan_archives, _PIECE, "plan")
     return [piece | {"number": number} for number, piece in enumerate(pieces)]
@@ -146,8 +146,17 @@ def _plan(spark: SparkSession, archives: list[Archive]) -> list[dict[str, Any]]:
 
 def _plan_archives(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
     for row in (row for batch in batches for row in batch.to_pylist()):
-        pieces = plan_pieces(Archive(**row | {"place": tuple(row["place"])}))
-        yield pa.RecordBatch.from_pylist([asdict(piece) | {"number": 0} for piece in pieces], schema=_PIECE)
+        pieces = plan_pieces(Archive(**_understood(row)))
+        yield pa.RecordBatch.from_pylist([_told(piece) | {"number": 0} for piece in pieces], schema=_PIECE)
+
+
+def _told(what: Archive | Piece) -> dict[str, Any]:
+    """A row of _ARCHIVE or _PIECE."""
+    return asdict(what) | {"location": what.location.encode("utf-8", "surrogateescape")}
+
+
+def _understood(row: dict[str, Any]) -> dict[str, Any]:
+    return row | {"place": tuple(row["place"]), "location": row["location"].decode("utf-8", "surrogateescape")}
 
 
 def _read_pieces(
@@ -156,7 +165,7 @@ def _read_pieces(
     index, shrinker = asked.load(), shared_shrinker(cfg.image)
     for row in (row for batch in batches for row in batch.to_pylist()):
         number = row.pop("number")
-        piece, tally = Piece(**row | {"place": tuple(row["place"])}), Tally()
+        piece, tally = Piece(**_understood(row)), Tally()
         parts, done = _parts_of_earlier_attempt(location, run, number)
         members = read_piece(piece, index, done, cfg, tally)
         for rows in _cut(decode_members(members, shrinker, cfg), cfg.part_rows):

@@ -54,3 +54,29 @@ def test_the_fingerprint_changes_with_the_archives(tmp_path: Path) -> None:
     assert fingerprint(both) == fingerprint(both[::-1]) != fingerprint(one)
     os.utime(tmp_path / "a.tar", ns=(1, 1))
     assert fingerprint(find_archives([f"{tmp_path}/a.tar"])) != fingerprint(one)
+
+
+def test_names_that_are_no_utf_8_are_found_and_told_with_escapes(tmp_path: Path) -> None:
+    root = os.fsencode(tmp_path)
+    for name in (b"\xf6/1.jpg", b"\xf6/\xfc.tar"):
+        path = Path(os.fsdecode(root + b"/" + name))
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+    told = [
+        (r"\xf6/\xfc.tar", b"\xf6/\xfc.tar", (r"\xf6", r"\xfc"), 1),
+        (r"\xf6", b"\xf6", (r"\xf6",), 0),
+    ]
+    for pattern in (os.fsdecode(root + b"/\xf6"), f"{tmp_path}/*"):
+        found = find_archives([pattern])
+        assert [
+            (
+                archive.source.removeprefix(f"{tmp_path}/"),
+                os.fsencode(archive.location).removeprefix(root + b"/"),
+                archive.place,
+                archive.size,
+            )
+            for archive in found
+        ] == told
+        assert len(fingerprint(found)) == 8
+    (single,) = find_archives([os.fsdecode(root + b"/\xf6/\xfc.tar")])
+    assert (single.source, single.place) == (f"{tmp_path}/\\xf6/\\xfc.tar", (r"\xfc",))

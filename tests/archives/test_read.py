@@ -3,6 +3,7 @@ import gzip
 import io
 import lzma
 import os
+import struct
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -276,3 +277,77 @@ def test_a_zip_entry_that_is_encrypted_or_damaged_is_a_named_refusal(tmp_path: P
         "a/2.jpg": ("undecodable", "its CRC-32 differs"),
         "a/3.jpg": ("unsupported_format", "packed by method 14"),
     }
+
+
+def named(name: bytes) -> str:
+    return name.decode("utf-8", "surrogateescape")
+
+
+def test_names_that_are_no_utf_8_are_told_and_asked_for_with_escapes(tmp_path: Path) -> None:
+    files = {b"gr\xf6\xdfe/n00000001_1.JPEG": b"1", b"\xf6.tar": b"no tar" * 200, b"\xf6/2.jpg": b"2", b"3.jpg": b"3"}
+    write(tmp_path, {"all.tar": tar_of({named(name): data for name, data in files.items()})})
+    write(tmp_path / "in", {"fine.jpg": b"4", named(b"\xfc.jpg"): b"5", named(b"\xf6/6.jpg"): b"6"})
+    write(tmp_path / "in", {named(b"\xe4.tar"): tar_of({"7.jpg": b"7"})})
+    asked = {
+        "n00000001/n00000001_1.JPEG": b"1",
+        r"\xf6/2.jpg": b"2",
+        "3.jpg": b"3",
+        "fine.jpg": b"4",
+        r"in/\xfc": b"5",
+        r"in/\xf6/6.jpg": b"6",
+        r"\xe4/7.jpg": b"7",
+    }
+    found, tally = read([f"{tmp_path}/all.tar", f"{tmp_path}/in"], list(asked))
+    assert {member.key: member.data for member in found} == asked
+    assert [line.partition(": corrupt")[0] for line in tally.problems] == [f"{tmp_path}/all.tar:\\xf6.tar"]
+    for text in [*tally.problems, *(member.member for member in found)]:
+        text.encode()  # what Arrow takes
+
+
+def test_a_folder_refuses_links_devices_and_large_files_by_any_name(tmp_path: Path) -> None:
+    write(tmp_path, {"in/a/1.jpg": b"x", named(b"in/a/\xf6.jpg"): bytes(101), "secret": b"s"})
+    (tmp_path / named(b"in/a/\xfc.jpg")).symlink_to(tmp_path / "secret")
+    os.mkfifo(tmp_path / named(b"in/a/\xe4.jpg"))
+    keys = ["a/1.jpg", *(rf"a/\x{code}.jpg" for code in ("f6", "fc", "e4"))]
+    found, _ = read([str(tmp_path / "in")], keys, ExtractConfig(max_bytes=100))
+    assert {member.key: (member.outcome, member.detail) for member in found} == {
+        "a/1.jpg": ("ok", ""),
+        r"a/\xf6.jpg": ("too_large", "101 bytes, max_bytes is 100"),
+        r"a/\xfc.jpg": ("unsafe_member", "symbolic link"),
+        r"a/\xe4.jpg": ("unsafe_member", "no regular file"),
+    }
+
+
+def zip_with_header_at(members: dict[str, bytes], header: int) -> bytes:
+    """A zip whose directory says by a zip64 field that the first entry begins at `header`."""
+    whole = zip_of(members)
+    start, end = whole.index(b"PK\1\2"), whole.index(b"PK\5\6")
+    fields = list(struct.unpack_from("<4s6H3L5H2L", whole, start))
+    wide = struct.pack("<2HQ", 1, 8, header)
+    name = whole[start + 46 : start + 46 + fields[10]]
+    fields[11], fields[16] = len(wide), 0xFFFFFFFF
+    directory = struct.pack("<4s6H3L5H2L", *fields) + name + wide + whole[start + 46 + len(name) : end]
+    count = len(members)
+    return whole[:start] + directory + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, count, count, len(directory), start, 0)
+
+
+@pytest.mark.parametrize("header", [1 << 40, 1 << 62, 1 << 63, (1 << 64) - 1])
+def test_a_zip_entry_that_lies_nowhere_costs_only_itself(header: int, tmp_path: Path) -> None:
+    write(tmp_path, {"all.zip": zip_with_header_at(PICTURES, header)})
+    lost, *whole = PICTURES
+    found, tally = read([str(tmp_path / "all.zip")], list(PICTURES))
+    assert {member.key: member.data for member in found} == {**{key: PICTURES[key] for key in whole}, lost: None}
+    (refused,) = (member for member in found if member.key == lost)
+    assert (refused.outcome, refused.detail) == ("undecodable", f"no local header at byte {header}")
+    assert not tally.problems
+
+
+def test_entries_that_lie_about_their_bytes_make_no_crowd_of_pieces(tmp_path: Path) -> None:
+    whole = bytearray(zip_of(PICTURES))
+    for place in [place for place in range(len(whole)) if whole[place : place + 4] == b"PK\1\2"]:
+        whole[place + 20 : place + 24] = b"\xfe\xff\xff\xff"  # packed bytes
+    write(tmp_path, {"all.zip": bytes(whole)})
+    (archive,) = find_archives([str(tmp_path / "all.zip")])
+    assert [len(plan_pieces(archive, piece_bytes)) for piece_bytes in (1 << 28, archive.size // 3)] == [1, 4]
+    found, _ = read([str(tmp_path / "all.zip")], list(PICTURES), piece_bytes=archive.size // 3)
+    assert {member.key: member.data for member in found} == PICTURES

@@ -225,3 +225,19 @@ def test_a_piece_ends_at_its_end_without_a_mark() -> None:
     pieces = [list(walk(FileStream(io.BytesIO(whole), len(whole)), cut, is_cut=True))]
     pieces.append(list(walk(FileStream(io.BytesIO(whole), len(whole), cut), len(whole))))
     assert pieces == [entries[:2], entries[2:]]
+
+
+@pytest.mark.parametrize("kind", sorted(FORMATS))
+@pytest.mark.parametrize("name", [b"gr\xf6\xdfe/1.jpg", b"\xf6" * 60 + b"/" + b"\xdf" * 60])
+def test_a_name_that_is_no_utf_8_is_text_with_escapes(kind: str, name: bytes) -> None:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=FORMATS[kind], encoding="latin-1") as tar:
+        info, data = file(name.decode("utf-8", "surrogateescape"), b"data")
+        info.name = name.decode("latin-1")
+        if kind == "pax":  # as tarfile writes it for names that it was given as bytes of unknown meaning
+            info.name = name.decode("utf-8", "surrogateescape")
+        tar.addfile(info, io.BytesIO(data))
+    for stream in streams(out.getvalue()):
+        found, end = read_all(stream)
+        assert end == "done"
+        assert [entry.name for entry, _ in found] == [name.decode("utf-8", "backslashreplace")]

@@ -202,3 +202,28 @@ def test_the_fingerprint_of_a_run_is_in_the_rows_that_were_asked_for_in_vain(wor
     assert extract.main([f"archives={world}", f"labels={tmp_path}/labels", f"output={tmp_path}/out"]) == 3
     (row,) = images_of(tmp_path / "out").values()
     assert row["detail"].endswith(f"({fingerprint(find_archives([str(world)]))})")
+
+
+def test_names_that_are_no_utf_8_cost_nothing(spark: object, tmp_path: Path) -> None:
+    names = [b"gr\xf6\xdfe/n00000001_1.JPEG", b"\xf6.tar", b"bad/\xf6.jpg", b"good/2.jpg"]
+    contents = [picture(1), bytes(range(256)) * 4, b"<html>", picture(2)]
+    members = {name.decode("utf-8", "surrogateescape"): data for name, data in zip(names, contents, strict=True)}
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "latin.tar").write_bytes(tar_of(members))
+    (folder / "fine.jpg").write_bytes(picture(3))
+    (folder / os.fsdecode(b"gr\xf6\xdfe.jpg")).write_bytes(picture(4))
+    below = folder / os.fsdecode(b"\xf6")
+    below.mkdir()
+    (below / "5.jpg").write_bytes(picture(5))
+    given = tmp_path / os.fsdecode(b"\xfc.tar")  # named by the user himself
+    given.write_bytes(tar_of({"6.jpg": picture(6)}))
+    keys = ["n00000001/n00000001_1.JPEG", r"bad/\xf6.jpg", "good/2.jpg", "in/fine.jpg", r"in/\xf6/5.jpg", r"\xfc/6.jpg"]
+    write_labels(tmp_path / "labels", keys)
+    argv = [f"archives={json.dumps([str(folder), str(given)])}", f"labels={tmp_path}/labels", f"output={tmp_path}/out"]
+    assert extract.main(argv) == 0
+    rows = images_of(tmp_path / "out")
+    assert {key: rows[key]["outcome"] for key in keys} == {**dict.fromkeys(keys, "ok"), keys[1]: "not_an_image"}
+    assert rows[keys[0]]["detail"] == rf"{folder}/latin.tar:gr\xf6\xdfe/n00000001_1.JPEG"
+    report = json.loads((tmp_path / "out/report.json").read_text())
+    assert [line.partition(": corrupt")[0] for line in report["problems"]] == [rf"{folder}/latin.tar:\xf6.tar"]
