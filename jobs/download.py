@@ -39,7 +39,8 @@ class Job:
     output: str = option(help="folder for the table images, contact_sheet.html and report.json")
     labels: str = option("", "labels table of jobs/annotate.py, whose keys are wanted")
     urls: list[str] = option(
-        [], "lists that say which URLs a key has: .parquet, .csv, .tsv, .txt; without labels, all keys"
+        [],
+        "lists of the URLs of keys: .parquet, or .csv, .tsv, .txt, also as .gz or .bz2; without labels, all keys",
     )
     columns: ListColumns = field(default_factory=ListColumns)
     max_loss: float = option(0.5, "share of keys without a picture before the exit code is 3")
@@ -67,10 +68,12 @@ def main(argv: Sequence[str]) -> int:
     images = join(output, "images")
     report = JobReport("download", output, config.to_dict(job))
     with locked(images), session.opened("download", _NO_COPIES | job.spark, light=True, task_failures=_TRIES) as spark:
-        entries, size = read_entries(spark, job.labels, job.urls, job.columns)
-        done = fetch_missing(entries, size, images, job.download, job.columns, job.part, job.placeholder_keys)
+        entries = read_entries(spark, job.labels, job.urls, job.columns)
+        done = fetch_missing(entries, images, job.download, job.columns, job.part, job.placeholder_keys)
         hosts, examples = gather(spark, images)
     report.counts["keys"] = done.counts
+    if job.urls:
+        report.counts["lists"] = done.lists
     report.counts["images by outcome"] = done.outcomes
     if done.milliseconds:
         report.counts["milliseconds by stage"] = done.milliseconds
@@ -84,7 +87,8 @@ def main(argv: Sequence[str]) -> int:
     tables.write_text(join(output, "contact_sheet.html"), page)
     report.finish()
     if not done.counts["fetched"]:
-        print("nothing was left to do: every key has a row that deserves no other try")
+        todo = "fetch" if done.counts["found to be placeholders"] else "do"
+        print(f"nothing was left to {todo}: every key has a row that deserves no other try")
     lost = done.counts["keys"] - done.outcomes.get("ok", 0)
     return entry.TOO_MUCH_LOST if lost > job.max_loss * done.counts["keys"] else entry.DONE
 

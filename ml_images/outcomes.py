@@ -16,7 +16,7 @@ class Outcome:
 _ALL = (
     Outcome("ok", False, "a verified image; the row carries its training-size JPEG"),
     Outcome("no_url", True, "the key is not a URL and no base_url was given"),
-    Outcome("bad_entry", False, "the list's size, MD5 or rotation for the key is no such value"),
+    Outcome("bad_entry", False, "the list's size, MD5 or rotation for the key is no such value; tried once it is one"),
     Outcome("bad_url", False, "not an http or https URL with a host"),
     Outcome("address_refused", True, "the host resolves to an address that is not public (allow_private=false)"),
     Outcome("dns_error", True, "the host name did not resolve"),

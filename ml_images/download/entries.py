@@ -1,7 +1,7 @@
 """One entry of a list of URLs, text as it stood there, to what is to be fetched for its key."""
 
 import base64
-import binascii
+import re
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -21,6 +21,15 @@ ENTRY = pa.schema(
         pa.field("rotation", pa.string()),
     ]
 )
+
+
+# What a size, a digest and a rotation look like, as Java reads it, too: bytes (lists that went through pandas write
+# 494555.0), 16 bytes in hexadecimal or base64, degrees.
+VALUES = {
+    "size": r"[0-9]+(?:\.0)?",
+    "md5": r"[0-9A-Fa-f]{32}|[0-9A-Za-z+/]{22}==",
+    "rotation": r"(?:0|90|180|270)(?:\.0)?",
+}
 
 
 class BadEntry(ValueError):
@@ -56,6 +65,10 @@ class ListColumns:
         names = [self.key, *(name for name in self.urls if "{key}" not in name), *self.facts().values()]
         return [name for name in names if name]
 
+    def checked_url(self) -> int:
+        """Which of urls, from 0, size and md5 are about."""
+        return self.urls.index(self.checked) if self.checked else 0
+
     def facts(self) -> dict[str, str]:
         return {"size": self.size, "md5": self.md5, "rotation": self.rotation}
 
@@ -76,7 +89,7 @@ def to_wanted(
     if urls is None:
         url = url_of(key, base_url)
         return Wanted(key, (Candidate(url),) if url else ())
-    checked = columns.checked or columns.urls[0]
+    checked = columns.urls[columns.checked_url()]
     turn = _rotation(rotation)
     candidates: dict[str, Candidate] = {}  # by place: a URL that stands there twice is tried once
     for name, given in zip(columns.urls, urls, strict=True):
@@ -93,33 +106,26 @@ def to_wanted(
 
 
 def _size(text: str | None) -> int | None:
-    """Bytes; lists that went through pandas write 494555.0."""
-    if not text or not text.strip():
-        return None
-    number = text.strip().removesuffix(".0")
-    if not (number.isascii() and number.isdigit()):
-        raise BadEntry(f"size '{text}' is no number of bytes")
-    return int(number)
+    value = _value("size", text, "is no number of bytes")
+    return int(value.removesuffix(".0")) if value else None
 
 
 def _md5(text: str | None) -> bytes | None:
-    if not text or not text.strip():
+    value = _value("md5", text, "is neither base64 nor hexadecimal of 16 bytes")
+    if not value:
         return None
-    digest = text.strip()
-    try:
-        found = bytes.fromhex(digest) if len(digest) == 32 else base64.b64decode(digest, validate=True)
-    except (ValueError, binascii.Error):
-        found = b""
-    if len(found) != 16:
-        raise BadEntry(f"md5 '{text}' is neither base64 nor hexadecimal of 16 bytes")
-    return found
+    return bytes.fromhex(value) if len(value) == 32 else base64.b64decode(value)
 
 
 def _rotation(text: str | None) -> int:
     """Degrees; empty means that nobody looked (Open Images: the photo had gone by then)."""
-    if not text or not text.strip():
-        return 0
-    degrees = text.strip().removesuffix(".0")
-    if degrees not in ("0", "90", "180", "270"):
-        raise BadEntry(f"rotation '{text}' is none of 0, 90, 180, 270")
-    return int(degrees)
+    value = _value("rotation", text, "is none of 0, 90, 180, 270")
+    return int(value.removesuffix(".0")) if value else 0
+
+
+def _value(name: str, text: str | None, otherwise: str) -> str:
+    """The value without blanks around it, empty where there is none."""
+    value = (text or "").strip()
+    if value and not re.fullmatch(VALUES[name], value):
+        raise BadEntry(f"{name} '{text}' {otherwise}")
+    return value

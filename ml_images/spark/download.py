@@ -31,6 +31,7 @@ from ml_images.spark import images_table, work
 from ml_images.spark.crawl_progress import CrawlProgress
 from ml_images.spark.fetch_plan import read_plan, write_plan
 from ml_images.spark.image_parts import ImageParts, PartConfig
+from ml_images.spark.url_lists import Entries, is_usable
 from ml_images.storage import tables
 
 _TASK = pa.schema([pa.field("task", pa.int64()), pa.field("files", pa.list_(pa.string()))])
@@ -39,10 +40,12 @@ _DONE = pa.schema([pa.field("rows", pa.int64())])
 
 @dataclass(frozen=True)
 class Downloaded:
-    """What a run did: numbers of keys, the outcomes of all that are wanted, most frequent first, and the CPU time by
-    stage of all workers and their decoders, empty where nothing was fetched."""
+    """What a run did: numbers of keys, rows of the lists that are nobody's entry, the outcomes of all that are wanted,
+    most frequent first, and the CPU time by stage of all workers and their decoders, empty where nothing was fetched.
+    """
 
     counts: dict[str, int]
+    lists: dict[str, int]
     outcomes: dict[str, int]
     milliseconds: dict[str, int]
 
@@ -61,26 +64,24 @@ class _Orders:
 
 
 def fetch_missing(
-    entries: DataFrame,
-    input_bytes: int,
+    entries: Entries,
     location: str,
     cfg: DownloadConfig,
     columns: ListColumns,
     part: PartConfig,
     placeholder_keys: int,
 ) -> Downloaded:
-    """Bring the images table at `location` up to date with `entries` (columns of ENTRY, one row a key), which are read
-    from `input_bytes` in storage."""
-    spark = entries.sparkSession
+    """Bring the images table at `location` up to date with `entries`."""
+    spark = entries.frame.sparkSession
     tables.claim(location, "images")
     names = images_table.all_parts(location)
-    missing = entries
+    missing = entries.frame
     if names:
         rows = images_table.ledger(spark, location, names)
-        missing = images_table.pending(entries, rows)
+        missing = images_table.pending(missing, rows, is_usable(columns))
         if not any("{key}" in url for url in columns.urls):
             missing = _without_hopeless(missing, rows, cfg.base_url)
-    plan = write_plan(missing, location, input_bytes)
+    plan = write_plan(missing, location, entries.num_bytes)
     milliseconds: dict[str, int] = {}
     if plan.rows:
         # A run that was given up may have workers that still write; its number may come again, its name does not.
@@ -92,19 +93,26 @@ def fetch_missing(
             with CrawlProgress(governor.progress, plan.rows):
                 work.run(work.units(spark, tasks, _TASK), partial(_fetch, orders=orders), _DONE)
             milliseconds = milliseconds_by_stage(governor.progress())
-    if plan.rows or not tables.is_done(location) or tables.staged_parts(location):
-        published = images_table.publish(spark, location, entries, placeholder_keys)
+    is_published = not plan.rows and tables.is_done(location) and not tables.staged_parts(location)
+    if not is_published or images_table.may_have_placeholders(location, placeholder_keys):
+        published = images_table.publish(spark, location, entries.accounted, placeholder_keys)
     else:
         tables.clear_staging(location)  # of the empty plan
-        published = images_table.Published(images_table.count_outcomes(spark, location, entries), 0)
-    num_wanted = sum(published.outcomes.values())
+        counted = images_table.count(spark, location, entries.accounted, images_table.all_parts(location))
+        published = images_table.Published(counted, 0)
+    counted = published.counted
+    num_wanted = sum(counted.outcomes.values())
     counts = {
         "keys": num_wanted,
         "already_there": num_wanted - plan.rows,
         "fetched": plan.rows,
         "found to be placeholders": published.placeholders,
     }
-    return Downloaded(counts, published.outcomes, milliseconds)
+    lists = {
+        "list rows without a key": counted.list_rows_without_key,
+        "list rows whose key came before": counted.list_rows_of_known_keys,
+    }
+    return Downloaded(counts, lists, counted.outcomes, milliseconds)
 
 
 def _without_hopeless(missing: DataFrame, rows: DataFrame, base_url: str) -> DataFrame:

@@ -26,7 +26,7 @@ _FILE_BYTES = 100_000  # of lists, for a file of a plan: a thousand rows or two
 _FILES_A_CORE = 64  # at most, while tasks are not longer than TASK_ROWS: a file takes 0.05 s
 _LEAST_ENTRY_BYTES = 20  # of a list
 _PLAN = "_plan-"
-_NOT_IN_A_PORT = r"^(\s*https?://[^/?]*?):(?:80|443)(?=[/?]|\s*$)"
+_NOT_IN_A_PORT = r"(?i)^(\s*https?://[^/?]*?):(?:80|443)(?=[/?]|\s*$)"
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def write_plan(entries: DataFrame, location: str, input_bytes: int) -> FetchPlan
     cores = entries.sparkSession.sparkContext.defaultParallelism
     few, many = 2 * cores, _FILES_A_CORE * cores
     num_files = max(few, min(many, input_bytes // _FILE_BYTES), input_bytes // (_LEAST_ENTRY_BYTES * TASK_ROWS))
-    placed = entries.withColumn("url", _first_url()).withColumn("place", F.xxhash64(_spelled_alike(F.col("url"))))
+    placed = entries.withColumn("url", _first_url()).withColumn("place", F.xxhash64(spelled_alike(F.col("url"))))
     ordered = placed.repartition(num_files, "place").sortWithinPartitions("place", "url", "key").select(*ENTRY.names)
     staging = join(location, tables.STAGING)
     _forget_plans(staging)
@@ -96,8 +96,12 @@ def _first_url() -> Column:
     return F.coalesce(F.get(F.filter("urls", lambda url: F.trim(url) != ""), 0), F.col("key"))
 
 
-def _spelled_alike(url: Column) -> Column:
+def spelled_alike(url: Column) -> Column:
     """Equal for the spellings of a URL that download.url.same_place takes for the same (and for some others), but for
-    rare ones: percent-encoded letters and digits, dots in the path, non-ASCII hosts, numbers for an IPv4 address."""
-    url = F.regexp_replace(ascii_lower(F.split_part(url, F.lit("#"), F.lit(1))), _NOT_IN_A_PORT, "$1")
-    return F.regexp_replace(url, "%[0-9a-f]{2}|[^a-z0-9]", "")
+    rare ones: percent-encoded letters and digits, dots in the path, non-ASCII hosts, numbers for an IPv4 address.
+
+    Letters, digits and all that is not ASCII tell two URLs apart; case and punctuation do not.
+    """
+    url = F.regexp_replace(F.split_part(url, F.lit("#"), F.lit(1)), _NOT_IN_A_PORT, "$1")
+    encoded = ascii_lower(F.replace(F.url_encode(url), F.lit("%25"), F.lit("%")))  # what was encoded before is so once
+    return F.regexp_replace(encoded, "%[0-7][0-9a-f]|[^a-z0-9%]", "")

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
@@ -22,21 +22,33 @@ from ml_images import outcomes, schemas
 from ml_images.download.repeated import as_placeholders
 from ml_images.errors import StorageError
 from ml_images.spark import work
+from ml_images.spark.fetch_plan import spelled_alike
 from ml_images.storage import tables
 from ml_images.storage.paths import for_spark, join, open_location
 
 _ROWS = from_arrow_schema(schemas.IMAGES)
 _FILE = pa.schema([pa.field("file", pa.string())])
 _REWRITTEN = pa.schema([pa.field("dropped", pa.int64()), pa.field("renamed", pa.int64())])
-_NO_ROW = ""  # among the outcomes
+_NO_ROW, _NO_KEY = "", "no key"  # among the outcomes
+_LOOKED_THROUGH = "_looked_through.json"
 _RUN = r"part-(\d+)-"
 
 
 @dataclass(frozen=True)
-class Published:
-    """Rows of the wanted keys by outcome, most frequent first, and how many rows were found to be placeholders."""
+class Counted:
+    """Wanted keys by the outcome of their row, most frequent first; rows of lists without a key, and with one that
+    another row has, too."""
 
     outcomes: dict[str, int]
+    list_rows_without_key: int
+    list_rows_of_known_keys: int
+
+
+@dataclass(frozen=True)
+class Published:
+    """What is wanted by outcome, and how many rows were found to be placeholders."""
+
+    counted: Counted
     placeholders: int
 
 
@@ -59,10 +71,23 @@ def ledger(spark: SparkSession, location: str, names: Sequence[str]) -> DataFram
     return rows.select("key", "outcome", "url", "sha256", part.alias("part"), run.alias("run"))
 
 
-def pending(wanted: DataFrame, rows: DataFrame) -> DataFrame:
-    """The rows of `wanted` whose key has no final outcome in the ledger `rows`."""
-    final = rows.where(~F.col("outcome").isin(list(outcomes.RETRYABLE))).select("key")
-    return wanted.join(final, on="key", how="left_anti")
+def pending(wanted: DataFrame, rows: DataFrame, is_usable: Column) -> DataFrame:
+    """The rows of `wanted` whose key has no final outcome in the ledger `rows`; bad_entry is none where the entry
+    `is_usable` by now."""
+    outcome = F.col("outcome")
+    final = rows.where(~outcome.isin(list(outcomes.RETRYABLE)))
+    final = final.select(F.col("key").alias("final_key"), (outcome == "bad_entry").alias("was_refused"))
+    is_final = (F.col("key") == F.col("final_key")) & ~(F.col("was_refused") & is_usable)
+    return wanted.join(final, on=is_final, how="left_anti")
+
+
+def may_have_placeholders(location: str, placeholder_keys: int) -> bool:
+    """Was the table looked through with a larger `placeholder_keys`, or never, so that more placeholders may be found
+    in what is there?"""
+    if not placeholder_keys:
+        return False
+    before = (tables.read_json(join(location, _LOOKED_THROUGH)) or {}).get("placeholder_keys", 0)
+    return not before or placeholder_keys < before
 
 
 def next_run(names: Iterable[str]) -> int:
@@ -80,7 +105,8 @@ def publish(spark: SparkSession, location: str, wanted: DataFrame, placeholder_k
     """One row a key, all visible, the table done.
 
     A picture that came, byte for byte the same, from `placeholder_keys` or more different URLs is a placeholder (0:
-    there is no such rule). Raises StorageError when a key of `wanted` has no row.
+    there is no such rule). `wanted`: key, and list_rows where it comes from lists (url_lists.Entries.accounted). Raises
+    StorageError when a key of `wanted` has no row.
     """
     names = all_parts(location)  # what comes later is of a worker that the driver has given up
     renamed = 0
@@ -95,8 +121,8 @@ def publish(spark: SparkSession, location: str, wanted: DataFrame, placeholder_k
         done = work.run(units, partial(_rewrite, location=location), _REWRITTEN, "publish") if files else []
         renamed = sum(part["renamed"] for part in done)
         names = sorted(set(names).intersection(all_parts(location)))
-    found = _count(spark, location, names, wanted)
-    lost = found.pop(_NO_ROW, 0)
+    counted = count(spark, location, wanted, names)
+    lost = counted.outcomes.get(_NO_ROW, 0)
     if lost:
         told = "it must be a place that all machines share"
         raise StorageError(f"workers wrote {lost} keys whose rows are not in '{location}': {told}")
@@ -105,27 +131,38 @@ def publish(spark: SparkSession, location: str, wanted: DataFrame, placeholder_k
     tables.move_staged(location, [name.removeprefix(staged) for name in names if name.startswith(staged)])
     if not tables.parts(location):
         tables.write_part(join(location, "part-0000-000000.parquet"), schemas.IMAGES.empty_table())
+    tables.write_json(join(location, _LOOKED_THROUGH), {"placeholder_keys": placeholder_keys})
     tables.mark_done(location)
-    return Published(found, renamed)
+    return Published(counted, renamed)
 
 
 def count_outcomes(spark: SparkSession, location: str, wanted: DataFrame) -> dict[str, int]:
     """Keys of `wanted` by the outcome of their row, most frequent first; keys without a row do not count."""
-    found = _count(spark, location, all_parts(location), wanted)
+    found = count(spark, location, wanted.select("key"), all_parts(location)).outcomes
     found.pop(_NO_ROW, 0)
     return found
 
 
-def _count(spark: SparkSession, location: str, names: Sequence[str], wanted: DataFrame) -> dict[str, int]:
-    keys = wanted.select("key")
+def count(spark: SparkSession, location: str, wanted: DataFrame, names: Sequence[str]) -> Counted:
+    """What is `wanted` (as `publish`), by the rows of the parts `names`, in one query; an outcome "" where there is no
+    row."""
+    keys = wanted
+    if "list_rows" not in wanted.columns:
+        keys = wanted.select("key", F.lit(None).cast("long").alias("list_rows"))
     if names:
         outcome = ledger(spark, location, names).select("key", "outcome")
         rows = keys.join(outcome, on="key", how="left")
     else:
         rows = keys.withColumn("outcome", F.lit(None).cast("string"))
-    counted = rows.groupBy(F.coalesce("outcome", F.lit(_NO_ROW)).alias("outcome")).count()
-    found = work.collect(counted, "count outcomes")
-    return {row["outcome"]: row["count"] for row in sorted(found, key=lambda row: (-row["count"], row["outcome"]))}
+    kind = F.when(F.col("key") == "", F.lit(_NO_KEY)).otherwise(F.coalesce("outcome", F.lit(_NO_ROW)))
+    numbers = [F.count("*").alias("keys"), F.sum("list_rows").alias("rows"), F.count("list_rows").alias("listed")]
+    found = work.collect(rows.groupBy(kind.alias("outcome")).agg(*numbers), "count outcomes")
+    found.sort(key=lambda row: (-row["keys"], row["outcome"]))
+    return Counted(
+        {row["outcome"]: row["keys"] for row in found if row["outcome"] != _NO_KEY},
+        sum(row["rows"] or 0 for row in found if row["outcome"] == _NO_KEY),
+        sum((row["rows"] or 0) - row["listed"] for row in found if row["outcome"] != _NO_KEY),
+    )
 
 
 def exists(location: str) -> bool:
@@ -142,13 +179,16 @@ def _superseded(rows: DataFrame) -> DataFrame:
 
 
 def _repeated(rows: DataFrame, placeholder_keys: int) -> DataFrame:
-    """(part, key, renamed) of the pictures that came from too many URLs; empty where there is no such rule."""
+    """(part, key, renamed) of the pictures that came from too many URLs; empty where there is no such rule.
+
+    Spellings of a URL are one URL: the keys that have it share one request.
+    """
     pictures = rows.where(F.col("sha256").isNotNull() & F.col("url").isNotNull())
     pictures = pictures.where(F.col("outcome").isin("ok", "placeholder"))
     chosen = [F.col("part"), F.col("key"), F.lit(True).alias("renamed")]
     if not placeholder_keys:
         return pictures.where(F.lit(False)).select(*chosen)
-    found = pictures.groupBy("sha256").agg(F.countDistinct("url").alias("urls"))
+    found = pictures.groupBy("sha256").agg(F.countDistinct(spelled_alike(F.col("url"))).alias("urls"))
     repeated = found.where(F.col("urls") >= placeholder_keys).select("sha256")
     return pictures.where(F.col("outcome") == "ok").join(repeated, on="sha256", how="left_semi").select(*chosen)
 

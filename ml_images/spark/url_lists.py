@@ -1,67 +1,97 @@
 """Lists of URLs as a frame: Parquet, CSV, TSV or plain text, whose columns the user names."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import reduce
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from ml_images.download.entries import ENTRY, ListColumns
+from ml_images.download.entries import ENTRY, VALUES, ListColumns
 from ml_images.errors import InputError
 from ml_images.schemas import LABELS
 from ml_images.storage import tables
 from ml_images.storage.paths import find_files, for_spark
 
-_COMPRESSED = (".gz", ".bz2", ".zst")
+_COMPRESSED = (".gz", ".bz2")  # zstd needs Hadoop's native library, which no machine has by itself
 _EXPANSION = 4
 _ENTRY = from_arrow_schema(ENTRY)
 
 
-def read_entries(spark: SparkSession, labels: str, lists: Sequence[str], columns: ListColumns) -> tuple[DataFrame, int]:
-    """(entries, bytes that they are read from): what is wanted, one row a key by the columns of download.entries.ENTRY.
+@dataclass(frozen=True)
+class Entries:
+    """What is wanted: `frame`, one row a key by the columns of download.entries.ENTRY, read from `num_bytes`.
 
-    The keys of the labels table, each with its entry of the lists (null where it has none); without labels, all entries
-    of the lists.
+    `accounted` (key, list_rows) says of the same keys how many rows of the lists each has, null where no list has any,
+    and how many have no key: those stand under an empty one.
+    """
+
+    frame: DataFrame
+    accounted: DataFrame
+    num_bytes: int
+
+
+def read_entries(spark: SparkSession, labels: str, lists: Sequence[str], columns: ListColumns) -> Entries:
+    """The keys of the labels table, each with its entry of the lists (null where it has none); without labels, all
+    entries of the lists.
+
+    Raises InputError for an ending that tells no format that is read, and a column that is not there.
     """
     files = find_files(list(lists), "URL list") if lists else []
     num_bytes = sum(size * (_EXPANSION if location.endswith(_COMPRESSED) else 1) for location, size in files)
-    entries = read_lists(spark, files, columns) if lists else None
-    if not labels:
-        assert entries is not None, "the job asks for labels or lists"
-        return entries, num_bytes
-    keys = spark.read.schema(from_arrow_schema(LABELS)).parquet(for_spark(labels)).select("key")  # one row a key
-    if entries is None:
-        nothing = (F.lit(None).cast(field.dataType).alias(field.name) for field in _ENTRY.fields if field.name != "key")
-        return keys.select("key", *nothing), tables.total_bytes(labels)
-    return keys.join(entries, on="key", how="left"), num_bytes + tables.total_bytes(labels)
+    found = _read_lists(spark, files, columns) if lists else None
+    if labels:
+        keys = spark.read.schema(from_arrow_schema(LABELS)).parquet(for_spark(labels)).select("key")  # one row a key
+        num_bytes += tables.total_bytes(labels)
+        if found is None:
+            nothing = (F.lit(None).cast(field.dataType).alias(field.name) for field in _ENTRY.fields[1:])
+            found = keys.select("key", *nothing, F.lit(None).cast("long").alias("list_rows"))
+        else:
+            no_key = spark.range(0, 1, 1, 1).select(F.lit("").alias("key"))
+            found = keys.unionByName(no_key).join(found, on="key", how="left")
+    assert found is not None, "the job asks for labels or lists"
+    return Entries(found.where("key != ''").select(*ENTRY.names), found.select("key", "list_rows"), num_bytes)
 
 
-def read_lists(spark: SparkSession, files: Sequence[tuple[str, int]], columns: ListColumns) -> DataFrame:
-    """The entries of all lists, (location, bytes) each, by the columns of download.entries.ENTRY; one a key (of
-    several, that with most in it).
+def is_usable(columns: ListColumns) -> Column:
+    """Does download.entries.to_wanted take the entry, or raise BadEntry?"""
 
-    Raises InputError for an ending that tells no format, and a column that is not there.
-    """
+    def is_value(name: str) -> Column:
+        return F.coalesce(F.col(name), F.lit("")).rlike(rf"\A\s*(?:{VALUES[name]})?\s*\z")
+
+    place = columns.checked_url()
+    is_template = F.lit("{key}" in columns.urls[place])
+    has_checked = is_template | (F.trim(F.coalesce(F.get("urls", place), F.lit(""))) != "")
+    return F.col("urls").isNull() | (is_value("rotation") & (~has_checked | (is_value("size") & is_value("md5"))))
+
+
+def _read_lists(spark: SparkSession, files: Sequence[tuple[str, int]], columns: ListColumns) -> DataFrame:
+    """The entries of all lists, (location, bytes) each, by the columns of ENTRY and list_rows; one a key (of several
+    rows, that with most in it)."""
     frames = [
         _entries(_read(spark, _format(location), location), location, columns) for location, size in files if size
     ]
     together = reduce(DataFrame.unionByName, frames)
-    rest = [name for name in ENTRY.names if name != "key"]
+    rest = ENTRY.names[1:]
     missing = sum((F.col(name).isNull().cast("int") for name in rest if name != "urls"), F.lit(0))
     blank = F.size(F.filter("urls", lambda url: url.isNull() | (F.trim(url) == "")))
     least = F.min(F.struct((blank + missing).alias("missing"), *rest)).alias("entry")
-    return together.groupBy("key").agg(least).select("key", *(f"entry.{name}" for name in rest))
+    by_key = together.groupBy("key").agg(least, F.count("*").alias("list_rows"))
+    return by_key.select("key", *(f"entry.{name}" for name in rest), "list_rows")
 
 
 def _format(location: str) -> str:
     name = location.lower()
+    if name.endswith(".parquet"):
+        return "parquet"
     for ending in _COMPRESSED:
         name = name.removesuffix(ending)
-    for kind in ("parquet", "csv", "tsv", "txt"):
+    for kind in ("csv", "tsv", "txt"):
         if name.endswith(f".{kind}"):
             return kind
-    raise InputError(f"URL list '{location}': its ending tells no format, accepted are .parquet, .csv, .tsv and .txt")
+    accepted = "accepted are .parquet, .csv, .tsv and .txt, the last three also as .gz and .bz2"
+    raise InputError(f"URL list '{location}': its ending tells no format that is read, {accepted}")
 
 
 def _read(spark: SparkSession, kind: str, location: str) -> DataFrame:
@@ -85,9 +115,8 @@ def _entries(frame: DataFrame, location: str, columns: ListColumns) -> DataFrame
 
     urls = [F.lit(None).cast("string") if "{key}" in name else text(name) for name in columns.urls]
     key = text(columns.key) if columns.key else urls[0]
-    entries = frame.select(
-        key.alias("key"),
+    return frame.select(
+        F.coalesce(key, F.lit("")).alias("key"),
         F.array(*urls).alias("urls"),
         *(text(name).alias(what) for what, name in columns.facts().items()),
     )
-    return entries.where(F.col("key").isNotNull() & (F.col("key") != ""))

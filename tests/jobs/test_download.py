@@ -292,26 +292,34 @@ def test_labels_that_are_no_table_are_refused(tmp_path: Path) -> None:
         download.main([f"output={tmp_path}/out"])
 
 
-def test_a_picture_that_comes_from_many_urls_is_a_placeholder(pictures: Any, tmp_path: Path) -> None:
-    _, argv, keys = pictures
+def test_a_picture_that_comes_from_many_urls_is_a_placeholder_also_in_what_was_there(
+    pictures: Any, tmp_path: Path
+) -> None:
+    server, argv, keys = pictures
     same = [f"-/copy/{number}/im_7.png" for number in range(5)]
-    rows = [
-        {"key": key, "source": "x", "classes": [0], "confidences": [1.0], "origins": [0]} for key in keys[:6] + same
-    ]
+    place = server.url.removeprefix("http")
+    spellings = [f"HTTP{place}im_8.png", *(f"http{place}im_8.png#{number}" for number in range(6))]
+    good = keys[:6] + spellings
+    rows = [{"key": key, "source": "x", "classes": [0], "confidences": [1.0], "origins": [0]} for key in good + same]
     tables.write_table(str(tmp_path / "labels"), "labels", pa.Table.from_pylist(rows, schema=schemas.LABELS))
     assert download.main([*argv, "placeholder_keys=6"]) == 0
     assert {row["outcome"] for row in images_of(tmp_path / "out")} == {"ok"}
-    (tmp_path / "out" / "images" / "_SUCCESS").unlink()  # so that the table is published again
+    requests = server.requests()
     assert download.main([*argv, "placeholder_keys=5"]) == 0
+    assert server.requests() == requests
+    counts = json.loads((tmp_path / "out" / "report.json").read_text())["counts"]["keys"]
+    assert (counts["fetched"], counts["found to be placeholders"]) == (0, len(same))
     found = {row["key"]: row for row in images_of(tmp_path / "out")}
-    assert {key: row["outcome"] for key, row in found.items()} == dict.fromkeys(keys[:6], "ok") | dict.fromkeys(
+    assert {key: row["outcome"] for key, row in found.items()} == dict.fromkeys(good, "ok") | dict.fromkeys(
         same, "placeholder"
     )
     assert {found[key]["data"] for key in same} == {None}
     assert len({found[key]["sha256"] for key in same}) == 1
 
 
-def test_lists_of_urls_with_fall_backs_sizes_and_digests(pictures: Any, tmp_path: Path) -> None:
+def test_lists_of_urls_with_fall_backs_sizes_and_digests(
+    pictures: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     server, argv, _ = pictures
     folder = tmp_path / "pictures"
     good = {key: (folder / key).read_bytes() for key in ("im_1.png", "im_2.png", "im_3.png")}
@@ -324,7 +332,11 @@ def test_lists_of_urls_with_fall_backs_sizes_and_digests(pictures: Any, tmp_path
         f"other,{server.url}-/copy/1/im_3.png,,,{md5['im_1.png']},",
         f"longer,{server.url}-/copy/2/im_3.png,,1,,",
         f"nonsense,{server.url}im_4.png,,many,,",
+        f"tilted,{server.url}im_5.png,,,,45",
         "nothing,,,,,",
+        f"plain,{server.url}im_6.png,,,,",
+        f",{server.url}im_7.png,,,,",
+        f",{server.url}im_8.png,,,,",
     ]
     (tmp_path / "list.csv").write_text("\n".join(lines) + "\n")
     argv = [word for word in argv if not word.startswith("labels=")]
@@ -339,14 +351,22 @@ def test_lists_of_urls_with_fall_backs_sizes_and_digests(pictures: Any, tmp_path
         "other": "changed",
         "longer": "changed",
         "nonsense": "bad_entry",
+        "tilted": "bad_entry",
         "nothing": "no_url",
     }
     assert found["gone"]["url"].endswith("/im_3.png") and found["gone"]["attempts"] == 2
     assert (found["turned"]["width"], found["turned"]["height"]) == (30, 40)
     assert found["nonsense"]["detail"] == "size 'many' is no number of bytes"
+    counts = json.loads((tmp_path / "out" / "report.json").read_text())["counts"]
+    assert counts["lists"] == {"list rows without a key": 2, "list rows whose key came before": 1}
+    assert "list rows whose key came before      1" in capsys.readouterr().out
+    (tmp_path / "list.csv").write_text("\n".join(lines).replace("many", "").replace(",45", ",46") + "\n")
     assert download.main([*argv, f"urls={tmp_path / 'list.csv'}", *columns, "max_loss=1"]) == 0
-    report = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert report["counts"]["keys"]["fetched"] == 0  # what has no URL is not looked for again
+    after = {row["key"]: row["outcome"] for row in images_of(tmp_path / "out")}
+    assert after == {key: row["outcome"] for key, row in found.items()} | {"nonsense": "ok"}
+    again = json.loads((tmp_path / "out" / "report.json").read_text())["counts"]
+    assert again["keys"]["fetched"] == 1  # what has no URL or is still none is not looked for again
+    assert again["lists"] == counts["lists"]
 
 
 def test_keys_that_share_a_url_share_one_request(pictures: Any, tmp_path: Path) -> None:
@@ -371,5 +391,7 @@ def test_the_contact_sheet_and_the_second_run_say_what_a_person_wants_to_know(
     spent = json.loads((tmp_path / "out" / "report.json").read_text())["counts"]["milliseconds by stage"]
     assert list(spent) == ["fetch", "decode", "resize", "encode", "hash", "write"]
     assert spent["fetch"] > 0 and spent["decode"] > 0 and spent["write"] > 0
+    published = (tmp_path / "out" / "images" / "_SUCCESS").stat().st_mtime_ns
     assert download.main(argv) == 0
     assert "nothing was left to do" in capsys.readouterr().out
+    assert (tmp_path / "out" / "images" / "_SUCCESS").stat().st_mtime_ns == published

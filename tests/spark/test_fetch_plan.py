@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from ml_images.download.entries import ENTRY
 from ml_images.download.url import parse_web_url
 from ml_images.spark import fetch_plan
-from ml_images.spark.fetch_plan import LEAST_TASK_ROWS, TASK_ROWS, FetchPlan, read_plan, write_plan
+from ml_images.spark.fetch_plan import LEAST_TASK_ROWS, TASK_ROWS, FetchPlan, read_plan, spelled_alike, write_plan
 from ml_images.storage import tables
 
 SPELLINGS = [
@@ -58,6 +58,22 @@ def test_tasks_get_smaller_so_that_cores_end_together_and_none_is_long(sizes: li
     for number in rows:  # the core that is free first takes the next task
         busy[busy.index(min(busy))] += number
     assert max(busy) - min(busy) <= LEAST_TASK_ROWS + max(sizes)
+
+
+def test_urls_that_differ_in_letters_digits_or_beyond_ascii_are_not_spelled_alike(spark: Any) -> None:
+    others = [
+        "http://h.example/ö.jpg",
+        "http://h.example/%c3%B6.jpg#1",
+        "http://h.example/ä.jpg",
+        "http://h.example/图1",
+    ]
+    frame = spark.createDataFrame([(url,) for url in SPELLINGS + others], "url string")
+    rows = frame.select("url", spelled_alike(frame["url"]).alias("place")).collect()
+    kinds: dict[str, set[str]] = {}
+    for row in rows:
+        kinds.setdefault(row["place"], set()).add(row["url"])
+    expected = [SPELLINGS[:3], SPELLINGS[3:4], SPELLINGS[4:6], SPELLINGS[6:], others[:2], others[2:3], others[3:]]
+    assert sorted(map(sorted, kinds.values())) == sorted(map(sorted, expected))
 
 
 def test_all_spellings_of_a_url_are_in_one_task_one_after_the_other(spark: Any, tmp_path: Path) -> None:
