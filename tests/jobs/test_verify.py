@@ -1,3 +1,4 @@
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,14 @@ def test_what_was_changed_lost_or_added_is_named(
     train.write_bytes(content)
     shutil.copy(val, val.with_name("part-99999.parquet"))
     val.unlink()
-    assert verify.main([f"dataset={dataset}"]) == 1
+    assert verify.main([f"dataset={dataset}", f"output={tmp_path}/verify"]) == 1
+    report = json.loads((tmp_path / "verify" / "report.json").read_text())
+    assert report["not_as_written"] == {
+        f"split=train/{train.name}": "other bytes than written",
+        f"split=val/{val.name}": "missing",
+        "split=val/part-99999.parquet": "not in the manifest",
+    }
+    assert sum(report["counts"]["files"].values()) == len(list(dataset.rglob("part-*.parquet"))) + 1
     told = capsys.readouterr()
     assert f"split=train/{train.name}: other bytes than written" in told.err
     assert f"split=val/{val.name}: missing" in told.err
