@@ -7,7 +7,7 @@ CARD = "_card.md"  # readers of Parquet pass over names that begin with an under
 
 _PAGE = """# A multi-label image data set
 
-{total:,} pictures with labels of {num_classes:,} classes, {gigabytes:.2f} GB in {files:,} files, written {written_at}
+{total:,} pictures with labels of {num_classes:,} classes, {megabytes:,.1f} MB in {files:,} files, written {written_at}
 by ml-images {version}{commit}.
 
 | split | rows | row groups | files | bytes |
@@ -52,7 +52,7 @@ def data_card(manifest: Mapping[str, Any]) -> str:
     return _PAGE.format(
         total=sum(told["rows"] for told in manifest["splits"].values()),
         num_classes=manifest["num_classes"],
-        gigabytes=sum(file["bytes"] for file in files.values()) / 1e9,
+        megabytes=sum(file["bytes"] for file in files.values()) / 1e6,
         files=len(files),
         written_at=manifest["written_at"],
         version=manifest["versions"]["ml-images"],

@@ -13,7 +13,7 @@ def test_the_card_tells_rows_bytes_and_where_it_comes_from() -> None:
         "commit": "0123456789abcdef",
     }
     card = data_card(manifest)
-    assert "3,000 pictures with labels of 11,166 classes, 0.01 GB in 3 files" in card
+    assert "3,000 pictures with labels of 11,166 classes, 7.5 MB in 3 files" in card
     assert "| train | 2,000 | 8 | 2 | 5,000,000 |" in card
     assert "| val | 1,000 | 4 | 1 | 2,500,000 |" in card
     assert "ml-images 0.1.0 (commit 0123456789ab)" in card
