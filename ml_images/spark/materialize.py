@@ -27,7 +27,7 @@ from ml_images.provenance import provenance
 from ml_images.report.data_card import CARD, data_card
 from ml_images.spark import work
 from ml_images.storage import tables
-from ml_images.storage.manifest import MANIFEST, FilePromise
+from ml_images.storage.manifest import FILES, MANIFEST, FilePromise
 from ml_images.storage.paths import for_spark, join, open_location
 from ml_images.storage.petastorm import write_row_group_counts
 
@@ -81,15 +81,6 @@ _PLACED = pa.schema(
         pa.field("place", pa.int64()),
     ]
 )
-_WRITTEN = pa.schema(
-    [
-        pa.field("file", pa.string()),
-        pa.field("rows", pa.int64()),
-        pa.field("row_groups", pa.int64()),
-        pa.field("bytes", pa.int64()),
-        pa.field("sha256", pa.string()),
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -127,7 +118,7 @@ def write_dataset(
             )
         files = _number(placed, offsets, layouts)
         written = work.run(
-            files, partial(_write_files, images=images, location=location, layouts=layouts), _WRITTEN, "write dataset"
+            files, partial(_write_files, images=images, location=location, layouts=layouts), FILES, "write dataset"
         )
     finally:
         placed.unpersist()
@@ -263,7 +254,7 @@ def _write_files(
                 group = reader.complete(rows.slice(start, end - start))
                 writer.write_table(group, row_group_size=len(group))
         promise = FilePromise(len(rows), len(cuts) - 1, file.bytes, file.sha256)
-        yield pa.RecordBatch.from_pylist([{"file": name, **promise._asdict()}], schema=_WRITTEN)
+        yield pa.RecordBatch.from_pylist([{"file": name, **promise._asdict()}], schema=FILES)
 
 
 class _ImageParts:

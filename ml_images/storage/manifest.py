@@ -41,6 +41,18 @@ class FilePromise(NamedTuple):
     sha256: str  # hexadecimal
 
 
+# A FilePromise with the file's name, as it travels between driver and workers.
+FILES = pa.schema(
+    [
+        pa.field("file", pa.string()),
+        pa.field("rows", pa.int64()),
+        pa.field("row_groups", pa.int64()),
+        pa.field("bytes", pa.int64()),
+        pa.field("sha256", pa.string()),
+    ]
+)
+
+
 def read_promises(location: str) -> dict[str, FilePromise]:
     """The files of the data set in `location` by name. InputError where it has no manifest or one without digests."""
     manifest = tables.read_json(join(location, MANIFEST))
