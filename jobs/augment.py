@@ -1,9 +1,9 @@
 """Gives every image of a class the classes that it implies: strong pairs, or any pairs that you have chosen.
 
 An implied class that is verified absent (0) on an image, or lies below a class that is, is held back; one that is there
-already stays as it is. What is added has the origin 2 (co-occurrence), and its ancestors, added with it, 1. Pairs are
-applied to the labels as they were, so i -> j and j -> k add no k to an image of i; run it again for that. The output
-takes the place of that of jobs/annotate.py in the next jobs.
+already stays as it is. What is added has the origin 2 (co-occurrence), and its ancestors, added with it, 1. Labels are
+closed first, where they were not, and pairs are applied to those, so that i -> j and j -> k add no k to an image of i;
+run it again for that. The output takes the place of that of jobs/annotate.py in the next jobs.
 
 Examples:
   spark-submit jobs/augment.py annotations=out/annotate pairs=out/cooccur/strong_pairs output=out/augment
@@ -62,12 +62,13 @@ def main(argv: Sequence[str]) -> int:
     lines = (tables.read_json(join(annotations, "report.json")) or {}).get("counts", {}).get("lines")
     if lines:  # as the input's job tells them: rows and rejects are as many as there
         report.counts["lines"] = lines
-    report.counts["images"] = {"label rows": done.images, "changed": done.images_changed}
+    report.counts["images"] = {"label rows": done.images, "changed by pairs": done.images_changed}
     report.counts["labels"] = {
         "before": done.labels,
+        "ancestors that were missing": done.closed,
         "added by pairs": done.added,
         "added as their ancestors": done.ancestors,
-        "of those added, unknown before": done.labels + done.added + done.ancestors - done.labels_after,
+        "of those added, unknown before": (done.labels + done.closed + done.added + done.ancestors - done.labels_after),
         "after": done.labels_after,
     }
     report.counts["implied labels"] = {

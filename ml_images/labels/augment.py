@@ -1,8 +1,12 @@
 """What chosen pairs add to the labels of each image: the implied classes, their ancestors, and where they come from.
 
+Rows are closed before and after. Closing before adds nothing to a table that was closed; in any other a positive label
+gets the ancestors that its row does not name, and positive ones are raised, as in closed_max. What the row says to be
+absent or unknown it goes on saying: how annotate decided a conflict is decided.
+
 An image on which class i is present gets every j that i implies, with one confidence (the paper names none) and the
-origin 2 (co-occurrence), and the ancestors of j, as sure as j, with the origin ANCESTOR: labels that were closed stay
-closed. Labels that were there keep their origin; an ancestor that was less sure is raised, as in closed_max.
+origin 2 (co-occurrence), and the ancestors of j, as sure as j, with the origin ANCESTOR. Labels that were there keep
+their origin; an ancestor that was less sure is raised.
 
 * A j that is present already is left as it is.
 * A j that is verified absent (0), or has an ancestor that is, is held back: somebody looked at this very image.
@@ -34,6 +38,7 @@ class Augmented(NamedTuple):
     """labels: all rows again. The others count labels, so that added + present + held_back = implied by the pairs."""
 
     labels: Closed
+    closed: int  # ancestors that labels of the row lacked
     rows: int  # that got a label
     added: int
     ancestors: int  # that came with them
@@ -43,7 +48,8 @@ class Augmented(NamedTuple):
 
 def augment_labels(labels: Closed, implications: Implications, ancestors: Ancestors, confidence: float) -> Augmented:
     """`labels` (offsets from 0, rows ascending by class, without duplicates) with what the pairs add."""
-    labels = _plain(labels)
+    given = len(labels.classes)
+    labels = _close(_plain(labels), ancestors)
     state = np.zeros(ancestors.num_classes, np.int8)
     at_most = int(np.diff(implications.indptr)[labels.classes[labels.confidences > 0]].sum())
     offsets, added = np.zeros(len(labels.offsets), np.int64), np.empty(at_most, np.int32)
@@ -67,7 +73,19 @@ def augment_labels(labels: Closed, implications: Implications, ancestors: Ancest
     num_ancestors = _merge(labels, _plain(brought._replace(origins=origins)), merged)
     end = merged.offsets[-1]
     whole = Closed(merged.offsets, merged.classes[:end], merged.confidences[:end], merged.origins[:end])
-    return Augmented(whole, int(np.count_nonzero(np.diff(offsets))), len(added), num_ancestors, present, held_back)
+    closed = len(labels.classes) - given
+    return Augmented(
+        whole, closed, int(np.count_nonzero(np.diff(offsets))), len(added), num_ancestors, present, held_back
+    )
+
+
+def _close(labels: Closed, ancestors: Ancestors) -> Closed:
+    """With the ancestors that no label of the row names, and with positive labels as sure as the surest below them."""
+    closed = close_labels(*labels[:3], ancestors, "closed_max")
+    own = closed.origins == GIVEN  # in the order of `labels`, which is ascending, too
+    closed.confidences[own] = np.where(labels.confidences > 0, closed.confidences[own], labels.confidences)
+    closed.origins[own] = labels.origins
+    return _plain(closed)
 
 
 def _plain(labels: Closed) -> Closed:

@@ -19,6 +19,7 @@ _Ints = npt.NDArray[np.int64]
 _Classes = npt.NDArray[np.int32]
 _Confidences = npt.NDArray[np.float32]
 _Origins = npt.NDArray[np.int8]
+_Seen = npt.NDArray[np.uint8]
 
 
 def label_arrays(batch: pa.RecordBatch) -> tuple[_Ints, _Classes, _Confidences, _Origins]:
@@ -61,10 +62,12 @@ def add_labels(
     not_present: _Ints,
     tags: _Ints,
     sources: _Ints,
+    seen: _Seen,
 ) -> None:
     """Add checked labels to the counters of statistics.LabelStatistics; row r is of source row_sources[r].
 
     groups: (sources,) the split of each source. sources: (sources, 2) takes up its rows and present labels.
+    seen: uint8 (sources, classes) becomes 1 where the class is present in a row of the source.
     """
     # Unsigned indices: numba tests signed ones for being below 0, which takes as long as all the rest.
     for row in range(len(offsets) - 1):
@@ -76,6 +79,7 @@ def add_labels(
             if confidences[i] > 0:
                 num_present += 1
                 present[group, np.uint64(classes[i]), origin] += 1
+                seen[source, np.uint64(classes[i])] = 1
             elif confidences[i] == 0:
                 not_present[origin, 0] += 1
             else:
@@ -95,6 +99,7 @@ def add_present(
     present: _Ints,
     tags: _Ints,
     sources: _Ints,
+    seen: _Seen,
 ) -> None:
     """As `add_labels`, where all labels are present: two thirds of the time."""
     for row in range(len(offsets) - 1):
@@ -102,6 +107,7 @@ def add_present(
         group = np.uint64(groups[source])
         for i in range(np.uint64(offsets[row]), np.uint64(offsets[row + 1])):
             present[group, np.uint64(classes[i]), np.uint64(origins[i])] += 1
+            seen[source, np.uint64(classes[i])] = 1
         num_present = offsets[row + 1] - offsets[row]
         tags[group, np.uint64(num_present)] += 1
         sources[source, 0] += 1

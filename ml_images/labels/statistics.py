@@ -50,6 +50,7 @@ class LabelStatistics:
     not_present: int64 (len(ORIGINS), 2), labels that are absent and that are unknown.
     tags: int64 (len(GROUPS), num_classes + 1), rows by split and number of present labels.
     sources: rows and present labels of each list.
+    seen: bool (num_classes) of each list, the classes that are present in some row of it.
     """
 
     def __init__(self, num_classes: int):
@@ -57,6 +58,7 @@ class LabelStatistics:
         self.not_present = np.zeros((len(ORIGINS), 2), np.int64)
         self.tags = np.zeros((len(GROUPS), num_classes + 1), np.int64)
         self.sources: dict[str, tuple[int, int]] = {}
+        self.seen: dict[str, npt.NDArray[np.bool_]] = {}
 
     @property
     def num_classes(self) -> int:
@@ -98,13 +100,15 @@ class LabelStatistics:
         names = named.dictionary.to_pylist()
         groups = np.array([GROUPS.index(split_of(name)) for name in names], np.int64)
         found = np.zeros((len(names), 2), np.int64)
+        seen = np.zeros((len(names), self.num_classes), np.uint8)
         row_sources = named.indices.to_numpy().astype(np.int64)
         if len(rows.confidences):
-            add_labels(*lists, row_sources, groups, *self._arrays, found)
+            add_labels(*lists, row_sources, groups, *self._arrays, found, seen)
         else:
-            add_present(rows.offsets, rows.classes, rows.origins, row_sources, groups, self.present, self.tags, found)
-        for name, (count, labels) in zip(names, found.tolist(), strict=True):
-            self._add_source(name, count, labels)
+            present = (rows.offsets, rows.classes, rows.origins)
+            add_present(*present, row_sources, groups, self.present, self.tags, found, seen)
+        for name, (count, labels), classes in zip(names, found.tolist(), seen.view(np.bool_), strict=True):
+            self._add_source(name, count, labels, classes)
 
     def merge(self, other: "LabelStatistics") -> None:
         """Add what `other` counted over other rows and the same vocabulary."""
@@ -113,16 +117,17 @@ class LabelStatistics:
         for mine, others in zip(self._arrays, other._arrays, strict=True):
             mine += others
         for source, (rows, labels) in other.sources.items():
-            self._add_source(source, rows, labels)
+            self._add_source(source, rows, labels, other.seen[source])
 
     @property
     def _arrays(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         return self.present, self.not_present, self.tags
 
-    def _add_source(self, source: str, rows: int, labels: int) -> None:
+    def _add_source(self, source: str, rows: int, labels: int, seen: npt.NDArray[np.bool_]) -> None:
         if rows:  # a dictionary may name lists of which this batch has no row
             before = self.sources.get(source, (0, 0))
             self.sources[source] = (before[0] + rows, before[1] + labels)
+            self.seen[source] = self.seen[source] | seen if source in self.seen else seen.copy()
 
     def to_json(self) -> str:
         """The counters as text (about 70 KB for 11,166 classes): how a Spark task hands its part to the driver."""
@@ -137,6 +142,7 @@ class LabelStatistics:
                 "not_present": self.not_present.tolist(),
                 "tags": {group: _trimmed(tags).tolist() for group, tags in zip(GROUPS, self.tags, strict=True)},
                 "sources": dict(sorted(self.sources.items())),
+                "seen": {source: np.packbits(seen).tobytes().hex() for source, seen in sorted(self.seen.items())},
             }
         )
 
@@ -151,6 +157,9 @@ class LabelStatistics:
             counters.tags[number, : len(fields["tags"][group])] = fields["tags"][group]
         counters.not_present[:] = fields["not_present"]
         counters.sources = {source: (rows, labels) for source, (rows, labels) in fields["sources"].items()}
+        for source, packed in fields["seen"].items():
+            bits = np.frombuffer(bytes.fromhex(packed), np.uint8)
+            counters.seen[source] = np.unpackbits(bits, count=counters.num_classes).astype(np.bool_)
         return counters
 
     def result(self) -> dict[str, Any]:
@@ -164,8 +173,18 @@ class LabelStatistics:
             for number, group in enumerate(GROUPS)
             if self.tags[number].any()
         }
+        in_lists = {group: np.zeros(self.num_classes, np.int64) for group in GROUPS}
+        for source, seen in self.seen.items():
+            in_lists[split_of(source)] += seen
         sources = {
-            source: {"split": split_of(source), "rows": rows, "labels": labels, "tags_per_image": labels / rows}
+            source: {
+                "split": (split := split_of(source)),
+                "rows": rows,
+                "labels": labels,
+                "tags_per_image": labels / rows,
+                "classes": int(self.seen[source].sum()),
+                "classes_in_no_other_list_of_the_split": int((self.seen[source] & (in_lists[split] == 1)).sum()),
+            }
             for source, (rows, labels) in sorted(self.sources.items())
         }
         return {

@@ -23,17 +23,20 @@ from ml_images.storage.label_parquet.writer import open_label_part
 from ml_images.storage.paths import join, open_location
 
 _TASK = pa.schema([pa.field("number", pa.int64()), pa.field("parts", pa.list_(pa.string()))])
-_COUNTS = ("images", "labels", "labels_after", "images_changed", "added", "ancestors", "present", "held_back")
+_OF_A_BATCH = ("closed", "added", "ancestors", "present", "held_back")
+_COUNTS = ("images", "labels", "labels_after", "images_changed", *_OF_A_BATCH)
 _DONE = pa.schema([pa.field(name, pa.int64()) for name in _COUNTS])
 
 
 @dataclass(frozen=True)
 class Done:
-    """What happened to the labels. images: rows in, and out; present, held_back: implied labels that were not added."""
+    """What happened to the labels. images: rows in, and out; closed: ancestors that were missing before anything was
+    implied; images_changed: by pairs; present, held_back: implied labels that were not added."""
 
     images: int
     labels: int
     labels_after: int
+    closed: int
     images_changed: int
     added: int
     ancestors: int
@@ -93,5 +96,5 @@ def _write_parts(
                 writer.write_rows(batch.column("key"), batch.column("source"), *done.labels)
                 counts.update({"images": len(batch), "labels": len(given.classes), "images_changed": done.rows})
                 counts["labels_after"] += len(done.labels.classes)
-                counts.update({name: getattr(done, name) for name in ("added", "ancestors", "present", "held_back")})
+                counts.update({name: getattr(done, name) for name in _OF_A_BATCH})
         yield pa.RecordBatch.from_pylist([dict(counts)], schema=_DONE)

@@ -61,9 +61,10 @@ def test_pairs_add_labels_with_their_origin_to_every_image_of_the_class(
     for table in ("rejects", "vocabulary"):
         assert pq.read_table(tmp_path / "out" / table).equals(pq.read_table(given / table))
     counts = json.loads((tmp_path / "out" / "report.json").read_text())["counts"]
-    assert counts["images"] == {"label rows": 3, "changed": 1}
+    assert counts["images"] == {"label rows": 3, "changed by pairs": 1}
     assert counts["labels"] == {
         "before": 9,
+        "ancestors that were missing": 0,
         "added by pairs": 1,
         "added as their ancestors": 1,
         "of those added, unknown before": 0,

@@ -49,15 +49,29 @@ SNAKE: Row = {0: (1.0, ANCESTOR), 1: (1.0, ANCESTOR), 2: (1.0, GIVEN)}
 def test_an_implied_class_comes_with_its_ancestors_and_says_where_it_is_from() -> None:
     done = run([SNAKE, {5: (1.0, GIVEN)}], [(2, 4)])
     added = {3: (0.9, ANCESTOR), 4: (0.9, BY_COOCCURRENCE)}
-    assert unpack(done.labels) == [{**SNAKE, **added}, {5: (1.0, GIVEN)}]
-    assert done[1:] == (1, 1, 1, 0, 0)
+    assert unpack(done.labels) == [{**SNAKE, **added}, {5: (1.0, GIVEN), 7: (1.0, ANCESTOR)}]
+    assert done[1:] == (1, 1, 1, 1, 0, 0)
+
+
+def test_rows_that_were_not_closed_are_closed_first_and_imply_what_an_ancestor_implies() -> None:
+    done = run([{2: (0.8, GIVEN), 0: (0.5, REVIEW)}, {5: (1.0, GIVEN)}], [(1, 4)])
+    snake = {0: (0.8, REVIEW), 1: (0.8, ANCESTOR), 2: (0.8, GIVEN), 3: (0.9, ANCESTOR), 4: (0.9, BY_COOCCURRENCE)}
+    assert unpack(done.labels) == [snake, {5: (1.0, GIVEN), 7: (1.0, ANCESTOR)}]
+    assert done[1:] == (2, 1, 1, 1, 0, 0)
+
+
+def test_what_a_row_says_to_be_absent_or_unknown_is_not_closed_over() -> None:
+    row = {0: (0.0, REVIEW), 1: (-1.0, ANCESTOR), 2: (1.0, GIVEN)}
+    done = run([row], [])
+    assert unpack(done.labels) == [row]
+    assert done.closed == 0
 
 
 def test_a_class_that_is_there_is_left_as_it_is() -> None:
     row = {**SNAKE, 3: (0.2, ANCESTOR), 4: (0.2, REVIEW)}
     done = run([row], [(2, 4)])
     assert unpack(done.labels) == [row]
-    assert done[1:] == (0, 0, 0, 1, 0)
+    assert done[1:] == (0, 0, 0, 0, 1, 0)
 
 
 def test_an_ancestor_that_is_there_keeps_its_origin_and_is_never_less_sure() -> None:
@@ -72,7 +86,7 @@ def test_what_somebody_saw_to_be_absent_holds_it_back(absent: int) -> None:
     row = {**SNAKE, absent: (0.0, GIVEN)}
     done = run([row], [(2, 4)])
     assert unpack(done.labels) == [row]
-    assert done[1:] == (0, 0, 0, 0, 1)
+    assert done[1:] == (0, 0, 0, 0, 0, 1)
 
 
 def test_one_class_held_back_does_not_free_those_below_it() -> None:
@@ -86,7 +100,7 @@ def test_unknown_labels_turn_positive() -> None:
     row = {**SNAKE, 3: (-1.0, GIVEN), 4: (-1.0, GIVEN)}
     done = run([row], [(2, 4)])
     assert unpack(done.labels) == [{**SNAKE, 3: (0.9, ANCESTOR), 4: (0.9, BY_COOCCURRENCE)}]
-    assert done[1:] == (1, 1, 1, 0, 0)
+    assert done[1:] == (0, 1, 1, 1, 0, 0)
 
 
 def test_only_present_labels_imply_and_only_those_that_were_there() -> None:
@@ -95,13 +109,13 @@ def test_only_present_labels_imply_and_only_those_that_were_there() -> None:
         {2: (-1.0, GIVEN)},
     ]
     chained = run([{2: (1.0, GIVEN)}], [(2, 5), (5, 6), (7, 6)])  # 5 is added and brings 7; neither brings 6
-    assert set(unpack(chained.labels)[0]) == {2, 5, 7}
+    assert set(unpack(chained.labels)[0]) == {0, 1, 2, 5, 7}
 
 
 def test_a_class_implied_by_two_is_added_once_and_rows_do_not_touch_each_other() -> None:
     done = run([{1: (1.0, GIVEN), 2: (1.0, GIVEN)}, {}, {4: (1.0, GIVEN)}], [(1, 5), (2, 5), (4, 5)])
     assert done.added == 2 and done.rows == 2
-    assert [set(row) for row in unpack(done.labels)] == [{1, 2, 5, 7}, set(), {4, 5, 7}]
+    assert [set(row) for row in unpack(done.labels)] == [{0, 1, 2, 5, 7}, set(), {3, 4, 5, 7}]
 
 
 ROWS = st.lists(

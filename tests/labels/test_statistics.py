@@ -96,6 +96,24 @@ def test_counts_equal_those_taken_one_label_at_a_time(rows):
 
 
 @given(rows_strategy)
+def test_classes_of_a_list_are_those_present_in_it(rows):
+    classes = {}
+    for source, row in rows:
+        classes.setdefault(source, set()).update(c for c, (confidence, _) in row.items() if confidence > 0)
+    told = counted(batch_of(rows)).result()["sources"]
+    assert {source: one["classes"] for source, one in told.items()} == {s: len(c) for s, c in classes.items()}
+
+
+def test_classes_in_no_other_list_are_told_within_a_split():
+    both, first, second = {0: (1.0, GIVEN), 1: (0.0, GIVEN)}, {2: (0.5, GIVEN)}, {3: (1.0, GIVEN), 4: (1.0, ANCESTOR)}
+    rows = [(list, row) for list in ("train_a", "train_b", "val_a") for row in (both,)]
+    rows += [("train_a", first), ("train_b", second), ("val_a", second)]
+    told = counted(batch_of(rows)).result()["sources"]
+    found = {s: (one["classes"], one["classes_in_no_other_list_of_the_split"]) for s, one in told.items()}
+    assert found == {"train_a": (2, 1), "train_b": (3, 2), "val_a": (3, 3)}
+
+
+@given(rows_strategy)
 def test_what_is_told_of_the_splits_adds_up_to_what_is_told_of_all(rows):
     statistics = counted(batch_of(rows))
     result = statistics.result()

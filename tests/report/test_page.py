@@ -89,7 +89,8 @@ def test_no_id_occurs_twice(page):
 def test_hostile_text_stays_text(report):
     reject = Reject(HOSTILE, 7, HOSTILE, 1, HOSTILE + " caf\udce9")
     names = report.vocabulary["names"].to_pylist()
-    source = {"split": "train", "rows": 1000, "labels": 2500, "tags_per_image": 2.5}
+    source = {"split": "train", "rows": 1000, "labels": 2500, "tags_per_image": 2.5, "classes": 9}
+    source |= {"classes_in_no_other_list_of_the_split": 8}
     vocabulary = report.vocabulary.set_column(2, "names", [[[HOSTILE], *names[1:]]])
     hostile = replace(
         report,
