@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from ml_images import config, entry
 from ml_images.annotations import reasons
 from ml_images.annotations.duplicates import Duplicates
+from ml_images.hierarchy.ancestors import find_ancestors
 from ml_images.hierarchy.names import parse_names
 from ml_images.hierarchy.parse import Format, parse_hierarchy
+from ml_images.hierarchy.vocabulary import to_table
 from ml_images.options import option
 from ml_images.report.job import JobReport
 from ml_images.spark import session
 from ml_images.spark.annotate import Closure, Negatives, annotate
-from ml_images.spark.label_parts import tables_of
+from ml_images.spark.label_parts import Closing
 from ml_images.storage import tables
 from ml_images.storage.lock import locked
 from ml_images.storage.paths import find_files, join, read_bytes, resolve
@@ -54,10 +56,12 @@ def main(argv: Sequence[str]) -> int:
     output = resolve(job.output)
     tables.claim(output, "annotate")
     report = JobReport("annotate", output, config.to_dict(job))
-    made = [join(output, table) for table in (*tables_of(job.negatives), "vocabulary")]
+    closing = Closing(find_ancestors(vocabulary.parents), job.closure, job.negatives)
+    made = [join(output, table) for table in (*closing.tables, "vocabulary")]
     with locked(made[0]):
         with session.opened("annotate", job.spark, light=True) as spark:
-            done = annotate(spark, files, vocabulary, job.closure, job.negatives, job.duplicates, output)
+            done = annotate(spark, files, closing, job.duplicates, output)
+        tables.stage_table(made[-1], "vocabulary", to_table(vocabulary))
         if job.negatives == "none":
             tables.withdraw(join(output, "conflicts"))  # of an earlier run, which looked for them
         tables.publish(*made)

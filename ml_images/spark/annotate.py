@@ -7,7 +7,6 @@ rows of such keys aside; a third brings those together (spark/duplicates.py), wh
 
 from collections import Counter
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Literal
@@ -23,11 +22,9 @@ from ml_images.annotations.duplicates import Duplicates
 from ml_images.annotations.keys import hash_keys
 from ml_images.annotations.rows import parse_lines
 from ml_images.errors import InputError
-from ml_images.hierarchy.ancestors import find_ancestors
-from ml_images.hierarchy.vocabulary import Vocabulary, to_table
 from ml_images.spark import work
 from ml_images.spark.duplicates import resolve, set_aside
-from ml_images.spark.label_parts import Closing, LabelParts, tables_of
+from ml_images.spark.label_parts import Closing, LabelParts
 from ml_images.spark.repeated_keys import SLICE, SLICES_AT_ONCE, RepeatedKeys, scan_lists
 from ml_images.storage import tables
 from ml_images.storage.lines import Slice, codec_of, plan_slices, read_blocks
@@ -76,37 +73,29 @@ class Annotated:
 def annotate(
     spark: SparkSession,
     files: list[tuple[str, int]],
-    vocabulary: Vocabulary,
-    closure: Closure,
-    negatives: Negatives,
+    closing: Closing,
     duplicates: Duplicates,
     output: str,
 ) -> Annotated:
-    """Parse and close the lists `files` ((location, bytes) pairs); stages the tables `tables_of(negatives)` and
-    vocabulary in `output`."""
+    """Parse and close the lists `files` ((location, bytes) pairs); stages the tables `closing.tables` in `output`."""
     slices = plan_slices([(source, size) for source, size in files if size], SLICE_BYTES)
-    made = tables_of(negatives)
-    for table in made:
+    for table in closing.tables:
         tables.claim(join(output, table), table)
         tables.clear_staging(join(output, table))
     staging = join(output, "labels", tables.STAGING)
     list_bytes = sum(size * (_EXPANSION if codec_of(source) else 1) for source, size in files)
-    with ThreadPoolExecutor(1) as beside:  # the driver is idle while workers scan: 0.04 s, as 130,000 rows take
-        scanning = beside.submit(scan_lists, spark, slices, list_bytes, staging)
-        closing = Closing(find_ancestors(vocabulary.parents), closure, negatives)
-        broadcast = spark.sparkContext.broadcast(closing)
-        tables.stage_table(join(output, "vocabulary"), "vocabulary", to_table(vocabulary))
-        first_lines, repeated = scanning.result()
+    first_lines, repeated = scan_lists(spark, slices, list_bytes, staging)
     rows = [
         {"number": number, **asdict(piece), "first_line": first}
         for number, (piece, first) in enumerate(zip(slices, first_lines, strict=True))
     ]
+    broadcast = spark.sparkContext.broadcast(closing)
     parse = partial(_parse_slices, closing=broadcast, repeated=repeated, output=output)
     parsed = work.run(work.units(spark, rows, _PLACED, at_once=SLICES_AT_ONCE), parse, _PARSED, "annotate")
     resolved = []
     if repeated.buckets:
         resolved = resolve(spark, staging, repeated.buckets, len(slices), broadcast, duplicates, output)
-    for table in made:
+    for table in closing.tables:
         tables.require_staged(join(output, table), len(slices) + len(resolved))
     done = _sum(parsed, resolved)
     if not done.lines:

@@ -38,12 +38,7 @@ class Closing:
     @property
     def tables(self) -> tuple[str, ...]:
         """What is written."""
-        return tables_of(self.negatives)
-
-
-def tables_of(negatives: str) -> tuple[str, ...]:
-    """The tables that are written under a rule for verified absences."""
-    return ("labels", "rejects") if negatives == "none" else ("labels", "rejects", "conflicts")
+        return ("labels", "rejects") if self.negatives == "none" else ("labels", "rejects", "conflicts")
 
 
 class LabelParts:
