@@ -17,6 +17,7 @@ from ml_images.errors import InputError
 from ml_images.train import job as steps
 from ml_images.train.comm import open_comm
 from ml_images.train.loop import Diverged, fit
+from ml_images.train.reader import Stages
 
 
 def main(argv: Sequence[str]) -> int:
@@ -31,8 +32,9 @@ def main(argv: Sequence[str]) -> int:
     inputs = steps.read_inputs(job, comm)
     model, optimizer, device = steps.build(job, inputs.train.num_classes, comm)
     start = steps.open_run(job, resolved, inputs, model, optimizer, comm)
-    task = steps.make_task(job, inputs, model, optimizer, device, comm)
-    journal = steps.open_journal(job, resolved, task, inputs, start, comm)
+    stages = Stages()
+    task = steps.make_task(job, inputs, model, optimizer, device, comm, stages)
+    journal = steps.open_journal(job, resolved, task, inputs, start, comm, device, stages)
     stop = stop_on_signals()
     try:
         end = fit(task, job, start, comm, journal, stop.is_set)

@@ -48,20 +48,26 @@ class Position:
     step_in_epoch: int
     steps_per_epoch: int
     order: Mapping[str, Any]  # option or input -> its value: what decides which rows a step of the epoch gets
-    loss_sum: float = 0.0  # of the steps in this epoch
+    loss_sum: float = 0.0  # of all rows in this epoch so far
+    place: int = 0  # rows of the epoch that all ranks together have consumed
 
     @property
     def step_of_plan(self) -> int:
         """The steps behind it, had all epochs been of `steps_per_epoch`: what the learning rate depends on."""
         return self.epoch * self.steps_per_epoch + self.step_in_epoch
 
-    def after_step(self, loss: float) -> "Position":
+    def after_step(self, loss: float, rows: int) -> "Position":
+        """A step of `rows` rows over all ranks is done, whose mean loss is `loss`."""
         return dataclasses.replace(
-            self, step=self.step + 1, step_in_epoch=self.step_in_epoch + 1, loss_sum=self.loss_sum + loss
+            self,
+            step=self.step + 1,
+            step_in_epoch=self.step_in_epoch + 1,
+            loss_sum=self.loss_sum + loss * rows,
+            place=self.place + rows,
         )
 
     def next_epoch(self) -> "Position":
-        return dataclasses.replace(self, epoch=self.epoch + 1, step_in_epoch=0, loss_sum=0.0)
+        return dataclasses.replace(self, epoch=self.epoch + 1, step_in_epoch=0, loss_sum=0.0, place=0)
 
 
 @dataclass(frozen=True)

@@ -1,153 +1,108 @@
-"""Rows of a data set as batches of pixels and targets, in an order that threads and timing cannot change.
+"""The readers: batches of a training epoch and of an evaluation, from rows that Arrow or Petastorm hands out.
 
-The only importer of Petastorm. Petastorm hands out encoded rows with one worker, because with more of them 0.12
-delivers row groups in the order in which they happen to finish; decoding, which is what costs, is done here by a
-pool of threads whose results are taken in the order of the rows. What an epoch shows is a function of
-(seed, epoch, rank, size), and a picture's crop one of (seed, epoch, key).
+The only importer of Petastorm. Both readers hand out row groups and nothing else differs: order, plan, decoding and
+targets are the same code, so a run with the one gives the loss of a run with the other. Petastorm is asked for one row
+group at a time, as it delivers several in the order in which they happen to finish, and cannot go on in the middle of
+an epoch.
 """
 
-import collections
-import hashlib
-import itertools
+import contextlib
 import logging
-import random
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from PIL import Image
-from torch import Tensor
+import pyarrow as pa
 
 from ml_images.errors import InputError
 from ml_images.options import option
+from ml_images.storage.paths import join
 from ml_images.train.dataset import Split, check_folder
-from ml_images.train.transforms import evaluation_crop, training_crop
+from ml_images.train.decode import decode_crop
+from ml_images.train.order import EpochOrder
+from ml_images.train.plan import Stretch
+from ml_images.train.reader import BadImages, Batch, Reader, Row, Stages
+from ml_images.train.replication import copies_of_groups
+from ml_images.train.row_groups import COLUMNS, ArrowRowGroups, RowGroup, RowGroups, to_row_group
+from ml_images.train.transforms import Augmentation, Preprocessing, evaluation_crop, training_crop
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # petastorm 0.12 imports what pyarrow 14 and setuptools call deprecated
     import petastorm
     from petastorm.transform import TransformSpec
 
-COLUMNS = ["key", "image", "classes", "confidences"]
-BATCHES_AHEAD = 2  # decoded or being decoded while a step runs
-
 
 @dataclass(frozen=True)
 class DataConfig:
-    path: str = option(help="folder of a data set, as jobs/materialize.py writes it")
+    path: str = option(help="a data set, as jobs/materialize.py writes it: a folder, s3://, gs:// or hdfs://")
+    reader: Literal["arrow", "petastorm"] = option("arrow", "who reads the files; petastorm: local folders only")
     batch_size: int = option(128, "images a step on each rank")
     image_size: int = option(224, "side of the square that the network sees, in pixels")
-    crop_area_min: float = option(0.08, "smallest share of a picture's area that a training crop keeps")
-    shuffle_rows: int = option(2048, "rows held back to shuffle across row groups, per rank")
+    augmentation: Augmentation = option(
+        "standard",
+        "of training pictures: crops by area, flips and colour; or the crops, turns and colours of ML-Images",
+    )
+    crop_area_min: float = option(
+        0.08, "smallest share of a picture's area that a training crop keeps; ML-Images: 0.7 in code, 0.05 in the paper"
+    )
+    colour: float = option(0.0, "by how much brightness, contrast and saturation may change (standard); 0: not at all")
+    evaluation: Preprocessing = option("standard", "the crop that is evaluated; ml_images, ml_images_single: specs 2.5")
     decode_threads: int = option(2, "threads that decode pictures, per rank")
+    bad_images: BadImages = option(
+        "raise", "a picture that cannot be decoded stops the run, or is left out and counted"
+    )
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "shuffle_rows", "decode_threads"):
+        for name in ("batch_size", "decode_threads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"data.{name} must be >= 1, got {getattr(self, name)}")
         if self.image_size < 32:
             raise ValueError(f"data.image_size must be >= 32 (a ResNet shrinks 32-fold), got {self.image_size}")
         if not 0 < self.crop_area_min <= 1:
             raise ValueError(f"data.crop_area_min must be in (0, 1], got {self.crop_area_min}")
+        if not 0 <= self.colour <= 1:
+            raise ValueError(f"data.colour must be in [0, 1], got {self.colour}")
 
 
-class Batch(NamedTuple):
-    keys: list[str]
-    images: Tensor  # uint8 (batch, 3, height, width)
-    targets: Tensor  # float32 (batch, classes): a confidence, 0 absent, UNKNOWN not told
+def open_reader(split: Split, config: DataConfig, stages: Stages | None = None) -> Reader:
+    """Raises InputError for a place that the reader cannot read, and for pickles."""
+    groups: RowGroups = ArrowRowGroups(split) if config.reader == "arrow" else PetastormRowGroups(split)
+    return Reader(
+        groups, config.image_size, split.num_classes, config.decode_threads, config.bad_images, stages or Stages()
+    )
 
 
-class Row(NamedTuple):
-    key: str
-    image: bytes
-    classes: NDArray[np.int32]
-    confidences: NDArray[np.float32]
+def training_order(split: Split, seed: int, epoch: int) -> EpochOrder:
+    """The order of a training epoch."""
+    if not split.replicated:
+        return EpochOrder(np.array(split.row_groups, np.int64), split.lanes, seed, epoch)
+    copies = copies_of_groups(split, seed, epoch)
+    return EpochOrder(np.array([part.sum() for part in copies], np.int64), split.lanes, seed, epoch, copies)
 
 
 def training_batches(
-    split: Split, config: DataConfig, *, seed: int, epoch: int, rank: int, size: int, skip: int = 0
+    split: Split, config: DataConfig, stretch: Stretch, *, seed: int, epoch: int, stages: Stages | None = None
 ) -> Iterator[Batch]:
-    """The batches of one rank in one epoch, all full, from batch `skip` on; what was skipped is read, not decoded.
+    """The batches of one rank in one epoch, from the place where `stretch` starts."""
+    crop = training_crop(config.augmentation, config.crop_area_min, seed, epoch)
 
-    Every row comes once over all ranks, apart from those of the last, incomplete batch of each rank. Petastorm gives
-    a shard the same row groups whatever its seed; ranks take the shards in turns instead. Raises InputError for a
-    picture that cannot be decoded.
-    """
-    order = random.Random(f"{seed}:{epoch}:shards")
-    shard = order.sample(range(size), size)[rank]
-    chance = random.Random(f"{seed}:{epoch}:{rank}")
-    rows = shuffled(read_rows(split, shard, size, seed=_seed32(seed, epoch)), config.shuffle_rows, chance)
-    chunks = (chunk for chunk in _chunks(rows, config.batch_size) if len(chunk) == config.batch_size)
+    def fill(row: Row, place: int, out: Any) -> None:
+        decode_crop(row.image, lambda width, height: crop(place, width, height), out)
 
-    def crop(row: Row) -> NDArray[np.uint8]:
-        return training_crop(
-            row.image, config.image_size, config.crop_area_min, random.Random(f"{seed}:{epoch}:{row.key}")
-        )
-
-    return _decoded(itertools.islice(chunks, skip, None), crop, split, config)
+    return open_reader(split, config, stages).batches(training_order(split, seed, epoch), stretch, fill)
 
 
-def evaluation_batches(split: Split, config: DataConfig, *, rank: int, size: int) -> Iterator[Batch]:
-    """Every row of the split once over all ranks, in order; the last batch may be short.
+def evaluation_batches(split: Split, config: DataConfig, stretch: Stretch) -> Iterator[Batch]:
+    """Every row of the split once over all ranks, in the order in which they lie, and padding behind them."""
+    crop = evaluation_crop(config.evaluation)
 
-    With fewer row groups than ranks the last ranks get nothing.
-    """
-    shards = min(size, len(split.row_groups))
-    if rank >= shards:
-        return iter(())
-    chunks = _chunks(read_rows(split, rank, shards, seed=None), config.batch_size)
-    return _decoded(chunks, lambda row: evaluation_crop(row.image, config.image_size), split, config)
+    def fill(row: Row, place: int, out: Any) -> None:
+        decode_crop(row.image, crop, out)
 
-
-def read_rows(split: Split, shard: int, shards: int, *, seed: int | None) -> Iterator[Row]:
-    """The encoded rows of a shard: row groups shard, shard + shards, ...; in an order drawn from `seed`, if given."""
-    check_folder(str(Path(split.folder).parent))
-    _quieten_petastorm()
-    reader = petastorm.make_reader(
-        split.url,
-        schema_fields=COLUMNS,
-        workers_count=1,
-        results_queue_size=2,  # row groups
-        seed=seed,
-        shuffle_row_groups=seed is not None,
-        cur_shard=shard,
-        shard_count=shards,
-    )
-    with reader:
-        for row in reader:
-            yield Row(str(row.key), bytes(row.image), row.classes, row.confidences)
-
-
-def shuffled(rows: Iterable[Row], capacity: int, chance: random.Random) -> Iterator[Row]:
-    """`rows` in another order: each comes from `capacity` rows that are held back, picked by `chance`."""
-    held: list[Row] = []
-    for row in rows:
-        if len(held) < capacity:
-            held.append(row)
-            continue
-        picked = chance.randrange(capacity)
-        held[picked], row = row, held[picked]
-        yield row
-    chance.shuffle(held)
-    yield from held
-
-
-def dense_targets(rows: list[Row], num_classes: int) -> Tensor:
-    """The confidences of `rows` as float32 (rows, num_classes), 0 where a row says nothing."""
-    targets = np.zeros((len(rows), num_classes), dtype=np.float32)
-    for target, row in zip(targets, rows, strict=True):
-        if len(row.classes) and not 0 <= row.classes.min() <= row.classes.max() < num_classes:
-            raise InputError(
-                f"key '{row.key}' has classes {row.classes.tolist()}, the manifest says {num_classes} classes"
-            )
-        target[row.classes] = row.confidences
-    return torch.from_numpy(targets)
+    order = EpochOrder(np.array(split.row_groups, np.int64), split.lanes, None)
+    return open_reader(split, config).batches(order, stretch, fill)
 
 
 def transform_spec(image_size: int, num_classes: int) -> TransformSpec:
@@ -155,12 +110,18 @@ def transform_spec(image_size: int, num_classes: int) -> TransformSpec:
 
     `image` becomes uint8 (image_size, image_size, 3), the evaluation crop; `targets` float32 (num_classes,).
     """
+    crop = evaluation_crop("standard")
 
     def transform(frame: Any) -> Any:
-        rows = [Row(*values) for values in zip(*(frame[column] for column in COLUMNS), strict=True)]
+        images, targets = [], np.zeros((len(frame), num_classes), np.float32)
+        for target, data, classes, confidences in zip(
+            targets, frame["image"], frame["classes"], frame["confidences"], strict=True
+        ):
+            images.append(np.empty((image_size, image_size, 3), np.uint8))
+            decode_crop(data, crop, images[-1])
+            target[classes] = confidences
         frame = frame[["key"]].copy()
-        frame["image"] = [evaluation_crop(row.image, image_size) for row in rows]
-        frame["targets"] = list(dense_targets(rows, num_classes).numpy())
+        frame["image"], frame["targets"] = images, list(targets)
         return frame
 
     return TransformSpec(
@@ -173,47 +134,82 @@ def transform_spec(image_size: int, num_classes: int) -> TransformSpec:
     )
 
 
+class PetastormRowGroups:
+    """One row group at a time by petastorm.make_batch_reader, from local folders."""
+
+    def __init__(self, split: Split) -> None:
+        if "://" in split.location:
+            raise InputError(
+                f"data.reader=petastorm reads local folders only (petastorm with pyarrow 14), got '{split.location}'; "
+                "data.reader=arrow reads it"
+            )
+        if any(letter in split.location for letter in "?#;"):
+            raise InputError(
+                f"data.path: Petastorm takes the path for a URL, so '?', '#' and ';' cannot be in '{split.location}'"
+            )
+        check_folder(split.location.rpartition("/")[0])
+        _quieten_petastorm()
+        self._split = split
+
+    def read(self, group: int) -> RowGroup:
+        file, number = self._split.place_of(group)
+        location = join(self._split.location, file)
+        place = f"{location}, row group {number}"
+        groups = self._split.groups_per_file[self._split.files.index(file)]
+        try:
+            reader = petastorm.make_batch_reader(
+                f"file://{location}",  # as_uri would quote the '=', which Petastorm does not unquote
+                schema_fields=COLUMNS,
+                transform_spec=_LISTS_AS_BYTES,
+                cur_shard=number,
+                shard_count=groups,
+                shuffle_row_groups=False,
+                num_epochs=1,
+                reader_pool_type="dummy",
+            )
+            with contextlib.closing(_Stopped(reader)):
+                rows = next(reader)
+        except (OSError, pa.ArrowException, StopIteration) as error:
+            raise InputError(f"{place} cannot be read: {' '.join(str(error).split())}") from error
+        table = pa.table(
+            {
+                "key": pa.array(rows.key.tolist(), pa.string()),
+                "image": pa.array(rows.image.tolist(), pa.binary()),
+                "classes": pa.array([np.frombuffer(text, np.int32) for text in rows.classes], pa.list_(pa.int32())),
+                "confidences": pa.array(
+                    [np.frombuffer(text, np.float32) for text in rows.confidences], pa.list_(pa.float32())
+                ),
+            }
+        )
+        return to_row_group(table, self._split.row_groups[group], place)
+
+
+class _Stopped:
+    """Closes a reader of Petastorm, which wants to be stopped and joined."""
+
+    def __init__(self, reader: Any) -> None:
+        self._reader = reader
+
+    def close(self) -> None:
+        self._reader.stop()
+        self._reader.join()
+
+
+def _as_bytes(frame: Any) -> Any:
+    for name, kind in (("classes", np.int32), ("confidences", np.float32)):
+        frame[name] = [np.asarray(items, kind).tobytes() for items in frame[name]]
+    return frame
+
+
+# make_batch_reader wants lists of equal length, and Petastorm 0.12 has no codec for others.
+_LISTS_AS_BYTES = TransformSpec(
+    _as_bytes, edit_fields=[("classes", np.bytes_, (), False), ("confidences", np.bytes_, (), False)]
+)
+
+
 def _quieten_petastorm() -> None:
     """For the rest of the process: its reader threads warn as long as it reads, where no catch_warnings reaches."""
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"petastorm\.")
     # Both tell, at every opening, that our data sets hold no pickled schema; that is on purpose.
     warnings.filterwarnings("ignore", message="Currently make_reader supports reading only Petastorm datasets")
     logging.getLogger("petastorm.etl.dataset_metadata").setLevel(logging.WARNING)
-
-
-def _decoded(
-    chunks: Iterable[list[Row]], crop: Callable[[Row], NDArray[np.uint8]], split: Split, config: DataConfig
-) -> Iterator[Batch]:
-    """Batches in the order of `chunks`, decoded by threads that work up to BATCHES_AHEAD batches ahead."""
-    with ThreadPoolExecutor(config.decode_threads, thread_name_prefix="decode") as pool:
-        waiting: collections.deque[tuple[list[Row], list[Future[NDArray[np.uint8]]]]] = collections.deque()
-        for chunk in chunks:
-            waiting.append((chunk, [pool.submit(_crop_or_name, crop, row, split.folder) for row in chunk]))
-            if len(waiting) > BATCHES_AHEAD:
-                yield _batch(*waiting.popleft(), split.num_classes)
-        while waiting:
-            yield _batch(*waiting.popleft(), split.num_classes)
-
-
-def _batch(rows: list[Row], pictures: list[Future[NDArray[np.uint8]]], num_classes: int) -> Batch:
-    pixels = np.stack([picture.result() for picture in pictures])
-    images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
-    return Batch([row.key for row in rows], images, dense_targets(rows, num_classes))
-
-
-def _crop_or_name(crop: Callable[[Row], NDArray[np.uint8]], row: Row, folder: str) -> NDArray[np.uint8]:
-    try:
-        return crop(row)
-    except (OSError, Image.DecompressionBombError) as error:
-        raise InputError(f"the image of key '{row.key}' in {folder} cannot be decoded: {error}") from error
-
-
-def _chunks(rows: Iterable[Row], length: int) -> Iterator[list[Row]]:
-    iterator = iter(rows)
-    while chunk := list(itertools.islice(iterator, length)):
-        yield chunk
-
-
-def _seed32(seed: int, epoch: int) -> int:
-    """A seed that fits numpy's RandomState."""
-    return int.from_bytes(hashlib.sha256(f"{seed}:{epoch}".encode()).digest()[:4], "little")

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from ml_images.train.comm import Comm
-from ml_images.train.data import Batch
 from ml_images.train.metrics import rank_classes
-from ml_images.train.transforms import normalise
+from ml_images.train.reader import Batch
+from ml_images.train.transforms import Preprocessing, normalise
 
 
 @dataclass(frozen=True)
@@ -36,17 +36,20 @@ def evaluate(
     loss: Callable[[Tensor, Tensor], Tensor],
     comm: Comm,
     device: torch.device,
+    preprocessing: Preprocessing = "standard",
 ) -> Evaluation:
-    """Score `batches`, this rank's part of the split, and join the ranks. The model is left in training mode."""
+    """Score `batches`, this rank's part of the split, and join the ranks. What a batch's mask leaves out counts for
+    nothing. The model is left in training mode."""
     model.eval()
     scores, targets = [torch.zeros(0, num_classes)], [torch.zeros(0, num_classes)]
     total = 0.0
     with torch.no_grad():
         for batch in batches:
-            logits = model(normalise(batch.images.to(device))).float().cpu()
-            total += float(loss(logits, batch.targets)) * len(batch.keys)
+            logits = model(normalise(batch.images.to(device), preprocessing)).float().cpu()[batch.mask]
+            told = batch.targets.dense(num_classes, batch.mask, torch.device("cpu"))[batch.mask]
+            total += float(loss(logits, told)) * len(told) if len(told) else 0.0
             scores.append(logits)
-            targets.append(batch.targets)
+            targets.append(told)
     model.train()
     ranking = rank_classes(torch.cat(scores), torch.cat(targets), comm)
     total_loss = float(comm.sum(torch.tensor([total], dtype=torch.float64), "evaluation.loss"))

@@ -4,12 +4,12 @@ import dataclasses
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.tensorboard import SummaryWriter
 
@@ -20,15 +20,19 @@ from ml_images.train import checkpoint
 from ml_images.train.checkpoint import Position
 from ml_images.train.comm import Comm
 from ml_images.train.data import DataConfig, evaluation_batches, training_batches
-from ml_images.train.dataset import EpochPlan, Split, digest_of, plan_epoch, read_split
+from ml_images.train.dataset import Split, digest_of, read_split
 from ml_images.train.evaluation import Evaluation, evaluate
 from ml_images.train.journal import RunJournal
 from ml_images.train.loop import Journal, LoopConfig, SilentJournal, Task
 from ml_images.train.losses import multilabel_bce
 from ml_images.train.model import RESNETS, ModelConfig, OptimConfig, build_model, build_optimizer
+from ml_images.train.plan import EpochPlan, Stretch, evaluation_stretch, plan_epoch
 from ml_images.train.progress import Progress
+from ml_images.train.reader import Batch, Stages, lanes_of_rank
+from ml_images.train.replication import expected_rows
 from ml_images.train.run_folder import RunFolder, write_json
 from ml_images.train.schedule import ScheduleConfig, lr_schedule, peak_lr
+from ml_images.train.transforms import chances_of_colour, normalise, recolour
 
 LET_RANK_0_SPEAK_S = 5.0
 
@@ -76,14 +80,18 @@ def read_inputs(job: TrainJob, comm: Comm) -> Inputs:
 
     def look() -> Any:
         train = read_split(job.data.path, "train")
-        plan = plan_epoch(train, job.data.batch_size, comm.size)
+        plan = plan_epoch(train, job.data.batch_size, comm.size, expected_rows(train))
         parts = [dataclasses.asdict(part) for part in (train, read_split(job.data.path, "val"), plan)]
         return [*parts, digest_of(train)]
 
     train, val, plan, data_digest = from_rank_0(comm, look, "inputs")
-    for split in (train, val):
-        split["row_groups"] = tuple(split["row_groups"])
-    return Inputs(Split(**train), Split(**val), EpochPlan(**plan), data_digest)
+    return Inputs(_split(train), _split(val), EpochPlan(**plan), data_digest)
+
+
+def _split(told: dict[str, Any]) -> Split:
+    """A Split that came as JSON, which has no tuples."""
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
+    return Split(**values)
 
 
 def build(job: TrainJob, num_classes: int, comm: Comm) -> tuple[nn.Module, Optimizer, torch.device]:
@@ -106,7 +114,7 @@ def open_run(
         start = folder.find_start(job.resume)
         position = Position(0, 0, 0, inputs.plan.steps, row_order(job, inputs))
         if start is not None:
-            position = continue_from(start.position, position, job.epochs)
+            position = continue_from(start.position, position, job.epochs, inputs.plan)
             checkpoint.restore(start, model, optimizer)
         folder.claim(config)  # only now: a start that is refused leaves the folder as it was
         folder.forget_after(position.epoch)
@@ -118,20 +126,15 @@ def open_run(
 
 
 def row_order(job: TrainJob, inputs: Inputs) -> dict[str, Any]:
-    """What decides which rows a step gets: were any of it changed within an epoch, rows would come twice or never."""
-    return {
-        "data set": inputs.data_digest,
-        "seed": job.seed,
-        "ranks": inputs.plan.size,
-        "data.batch_size": job.data.batch_size,
-        "data.shuffle_rows": job.data.shuffle_rows,
-    }
+    """What decides the order of rows: were any of it changed within an epoch, rows would come twice or never."""
+    return {"data set": inputs.data_digest, "seed": job.seed}
 
 
-def continue_from(was: Position, fresh: Position, epochs: int) -> Position:
-    """Where a run that was at `was` goes on under the plan of `fresh`.
+def continue_from(was: Position, fresh: Position, epochs: int, plan: EpochPlan) -> Position:
+    """Where a run that was at `was` goes on under `plan`, of which `fresh` is the beginning.
 
-    Raises InputError when the order of rows changed in the middle of an epoch, or when the epochs are over.
+    In the middle of an epoch it goes on with the rows that are left, whatever the number of ranks and the batch size
+    were. Raises InputError when the order of rows changed in the middle of an epoch, or when the epochs are over.
     """
     if was.step_in_epoch:
         for name, now in fresh.order.items():
@@ -142,36 +145,63 @@ def continue_from(was: Position, fresh: Position, epochs: int) -> Position:
                 )
     if was.epoch > epochs:
         raise InputError(f"the checkpoint has {was.epoch} epochs behind it, epochs={epochs} asks for fewer")
-    return dataclasses.replace(was, steps_per_epoch=fresh.steps_per_epoch, order=fresh.order)
+    done = plan.steps - plan.steps_from(was.place) if was.step_in_epoch else 0
+    return dataclasses.replace(was, step_in_epoch=done, steps_per_epoch=plan.steps, order=fresh.order)
 
 
 def make_task(
-    job: TrainJob, inputs: Inputs, model: nn.Module, optimizer: Optimizer, device: torch.device, comm: Comm
+    job: TrainJob,
+    inputs: Inputs,
+    model: nn.Module,
+    optimizer: Optimizer,
+    device: torch.device,
+    comm: Comm,
+    stages: Stages,
 ) -> Task:
-    """What `loop.fit` trains."""
-    peak = peak_lr(job.optim.lr, job.data.batch_size * comm.size)
+    """What `loop.fit` trains; `stages` takes up the time that reading takes."""
+    data, plan = job.data, inputs.plan
+    peak = peak_lr(job.optim.lr, plan.rows_per_step)
+
+    def batches(epoch: int, place: int) -> Iterator[Batch]:
+        stretch = Stretch(comm.rank, comm.size, plan.batch_size, place, plan.steps_from(place))
+        return training_batches(inputs.train, data, stretch, seed=job.seed, epoch=epoch, stages=stages)
+
+    def to_device(batch: Batch, epoch: int) -> tuple[Tensor, Tensor]:
+        images = batch.images.to(device, non_blocking=True)
+        if data.augmentation == "ml_images" or data.colour:
+            chances = chances_of_colour(job.seed, epoch, batch.places)
+            images = recolour(images, data.augmentation, data.colour, chances)
+        targets = batch.targets.dense(inputs.train.num_classes, batch.mask, device)
+        return normalise(images, data.augmentation), targets
 
     def evaluate_split() -> Evaluation | None:
         if not inputs.val.rows:
             return None
-        batches = evaluation_batches(inputs.val, job.data, rank=comm.rank, size=comm.size)
-        return evaluate(model, batches, inputs.val.num_classes, multilabel_bce, comm, device)
+        stretch = evaluation_stretch(inputs.val.rows, data.batch_size, comm.rank, comm.size)
+        scored = evaluation_batches(inputs.val, data, stretch)
+        return evaluate(model, scored, inputs.val.num_classes, multilabel_bce, comm, device, data.evaluation)
 
     return Task(
         model=model,
         optimizer=optimizer,
         loss=multilabel_bce,
-        batches=lambda epoch, skip: training_batches(
-            inputs.train, job.data, seed=job.seed, epoch=epoch, rank=comm.rank, size=comm.size, skip=skip
-        ),
+        batches=batches,
+        inputs=to_device,
+        rows_per_step=plan.rows_per_step,
         evaluate=evaluate_split,
-        lr_at=lr_schedule(job.schedule, peak, job.epochs, inputs.plan.steps),
-        device=device,
+        lr_at=lr_schedule(job.schedule, peak, job.epochs, plan.steps),
     )
 
 
 def open_journal(
-    job: TrainJob, config: dict[str, Any], task: Task, inputs: Inputs, start: Position, comm: Comm
+    job: TrainJob,
+    config: dict[str, Any],
+    task: Task,
+    inputs: Inputs,
+    start: Position,
+    comm: Comm,
+    device: torch.device,
+    stages: Stages,
 ) -> Journal:
     """Rank 0's journal, after it has said what was derived from options and data; silence elsewhere."""
     if comm.rank:
@@ -181,9 +211,14 @@ def open_journal(
     global_batch = plan.batch_size * plan.size
     progress = Progress(sys.stdout, total_steps, global_batch)
     progress.note(f"an epoch: {plan}")
+    held = 2 * lanes_of_rank(inputs.train.lanes, comm.size)
+    progress.note(
+        f"each rank holds at most {held} row groups of up to {inputs.train.largest / 1e6:.1f} MB: "
+        f"{held * inputs.train.largest / 1e6:.0f} MB"
+    )
     progress.note(
         f"{job.epochs} epochs, {total_steps} steps, from step {start.step}; {job.model.name} with "
-        f"{inputs.train.num_classes} outputs on {task.device.type}; peak learning rate {job.optim.lr:g} "
+        f"{inputs.train.num_classes} outputs on {device.type}; peak learning rate {job.optim.lr:g} "
         f"x {global_batch} / 256 = {peak_lr(job.optim.lr, global_batch):g} after {job.schedule.warmup_epochs:g} epochs"
     )
     if not inputs.val.rows:
@@ -191,7 +226,9 @@ def open_journal(
     folder = RunFolder(job.output)
     with checkpoint.storage_errors(folder.tensorboard):
         writer = SummaryWriter(str(folder.tensorboard), purge_step=start.step + 1)
-    return RunJournal(folder, progress, writer, task.model, task.optimizer, config, global_batch, job.keep_checkpoints)
+    return RunJournal(
+        folder, progress, writer, task.model, task.optimizer, config, global_batch, job.keep_checkpoints, stages
+    )
 
 
 def write_report(job: TrainJob, config: dict[str, Any], inputs: Inputs, end: Position, comm: Comm) -> None:

@@ -10,6 +10,7 @@ from ml_images.train import checkpoint
 from ml_images.train.checkpoint import Position
 from ml_images.train.evaluation import Evaluation
 from ml_images.train.progress import Progress
+from ml_images.train.reader import Stages
 from ml_images.train.run_folder import RunFolder
 
 
@@ -32,13 +33,15 @@ class RunJournal:
         config: dict[str, Any],
         images_per_step: int,
         keep: int,
+        stages: Stages,
     ) -> None:
         self._folder, self._progress, self._writer = folder, progress, writer
         self._model, self._optimizer, self._config = model, optimizer, config
         self._images_per_step, self._keep = images_per_step, keep
+        self._stages, self._before = stages, Stages()
 
-    def step(self, step: int, epoch: int, loss: float, lr: float) -> None:
-        self._progress.step(step, epoch, loss, lr)
+    def step(self, step: int, epoch: int, loss: float, lr: float, waited_s: float) -> None:
+        self._progress.step(step, epoch, loss, lr, waited_s)
         self._draw("train/loss", loss, step)
         self._draw("train/lr", lr, step)
 
@@ -46,6 +49,7 @@ class RunJournal:
         record["images_per_s"] = record.pop("steps_per_s") * self._images_per_step
         line = f"epoch {record['epoch']}: training loss {record['loss']:.4f}, {record['images_per_s']:.1f} images/s"
         self._draw("train/images_per_s", record["images_per_s"], record["step"])
+        line += self._reading(record)
         if evaluation is not None:
             record["validation"] = dataclasses.asdict(evaluation)
             for name in ("mean_average_precision", "prior", "loss"):
@@ -57,6 +61,17 @@ class RunJournal:
     def save(self, position: Position, score: float | None) -> None:
         state = checkpoint.capture(position, score, self._config, self._model, self._optimizer)
         checkpoint.save(self._folder.checkpoints, state, self._keep)
+
+    def _reading(self, record: dict[str, Any]) -> str:
+        """How long rank 0 waited for data in the epoch, and what its reading threads did."""
+        spent = {name: seconds - self._before.seconds[name] for name, seconds in self._stages.seconds.items()}
+        skipped = self._stages.skipped - self._before.skipped
+        self._before = Stages(dict(self._stages.seconds), self._stages.skipped)
+        record["reading_s"], record["skipped_images"] = spent, skipped
+        share = record["waited_s"] / record["elapsed_s"] if record["elapsed_s"] else 0.0
+        slowest = max(spent, key=spent.__getitem__)
+        line = f"; waited {record['waited_s']:.1f} s ({share:.0%}) for data, slowest to {slowest}"
+        return line + (f"; {skipped} pictures left out" if skipped else "")
 
     def _draw(self, tag: str, value: float, step: int) -> None:
         with checkpoint.storage_errors(self._folder.tensorboard):

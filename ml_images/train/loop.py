@@ -4,7 +4,6 @@ All ranks take the same decisions at the same step: what one of them saw (a loss
 travels in the sum that every step makes anyway.
 """
 
-import itertools
 import math
 import time
 from collections.abc import Callable, Iterable
@@ -18,9 +17,8 @@ from torch.optim import Optimizer
 from ml_images.options import option
 from ml_images.train.checkpoint import Position
 from ml_images.train.comm import Comm, averaged_buffers, ranks_that_differ
-from ml_images.train.data import Batch
 from ml_images.train.evaluation import Evaluation
-from ml_images.train.transforms import normalise
+from ml_images.train.reader import Batch
 
 
 @dataclass(frozen=True)
@@ -44,8 +42,9 @@ class Diverged(Exception):
 class Journal(Protocol):
     """Who writes down what happens; only rank 0's does."""
 
-    def step(self, step: int, epoch: int, loss: float, lr: float) -> None:
-        """A step is done; `step` counts from 1 over the run, `epoch` from 0, `loss` is the mean over ranks."""
+    def step(self, step: int, epoch: int, loss: float, lr: float, waited_s: float) -> None:
+        """A step is done; `step` counts from 1 over the run, `epoch` from 0, `loss` is the mean over ranks, `waited_s`
+        how long this rank waited for its batch."""
 
     def epoch(self, record: dict[str, Any], evaluation: Evaluation | None) -> None:
         """An epoch is done."""
@@ -57,7 +56,7 @@ class Journal(Protocol):
 class SilentJournal:
     """What the other ranks get."""
 
-    def step(self, step: int, epoch: int, loss: float, lr: float) -> None:
+    def step(self, step: int, epoch: int, loss: float, lr: float, waited_s: float) -> None:
         pass
 
     def epoch(self, record: dict[str, Any], evaluation: Evaluation | None) -> None:
@@ -74,10 +73,11 @@ class Task:
     model: nn.Module
     optimizer: Optimizer
     loss: Callable[[Tensor, Tensor], Tensor]  # logits, targets -> mean over images
-    batches: Callable[[int, int], Iterable[Batch]]  # epoch, batches to skip -> this rank's batches
+    batches: Callable[[int, int], Iterable[Batch]]  # epoch, place to go on from -> this rank's batches
+    inputs: Callable[[Batch, int], tuple[Tensor, Tensor]]  # batch, epoch -> images and targets on the device
+    rows_per_step: int  # over all ranks
     evaluate: Callable[[], Evaluation | None]
     lr_at: Callable[[int], float]  # Position.step_of_plan -> learning rate
-    device: torch.device
 
 
 def fit(
@@ -90,27 +90,34 @@ def fit(
     task.model.train()
     position = start
     while position.epoch < config.epochs:
-        began, skip = time.monotonic(), position.step_in_epoch
-        batches = itertools.islice(task.batches(position.epoch, skip), position.steps_per_epoch - skip)
-        for batch in batches:
+        began, skip, waited_s = time.monotonic(), position.step_in_epoch, 0.0
+        batches = iter(task.batches(position.epoch, position.place))
+        for _ in range(position.steps_per_epoch - skip):
+            asked = time.monotonic()
+            batch = next(batches, None)
+            if batch is None:
+                raise RuntimeError(
+                    f"rank {comm.rank} ran out of batches at step {position.step}; the plan promised more"
+                )
+            waited = time.monotonic() - asked
+            waited_s += waited
             lr = task.lr_at(position.step_of_plan)
-            loss, stopping = train_step(task, batch, lr, position.step, comm, stop())
-            position = position.after_step(loss)
-            journal.step(position.step, position.epoch, loss, lr)
+            loss, stopping = train_step(task, batch, position, lr, comm, stop())
+            position = position.after_step(loss, task.rows_per_step)
+            journal.step(position.step, position.epoch, loss, lr, waited)
             if stopping:
                 _save(task, position, comm, journal)
                 return position
             due = config.checkpoint_every_steps and position.step % config.checkpoint_every_steps == 0
             if due and position.step_in_epoch < position.steps_per_epoch:
                 _save(task, position, comm, journal)
-        if position.step_in_epoch < position.steps_per_epoch:
-            raise RuntimeError(f"rank {comm.rank} ran out of batches at step {position.step}; the plan promised more")
         elapsed_s = time.monotonic() - began
         record = {
             "epoch": position.epoch + 1,
             "step": position.step,
-            "loss": position.loss_sum / position.steps_per_epoch,
+            "loss": position.loss_sum / max(1, position.place),
             "elapsed_s": elapsed_s,  # since the epoch began or was resumed
+            "waited_s": waited_s,  # for batches, of that
             "steps_per_s": (position.step_in_epoch - skip) / max(elapsed_s, 1e-9),
         }
         position = position.next_epoch()
@@ -118,15 +125,16 @@ def fit(
     return position
 
 
-def train_step(task: Task, batch: Batch, lr: float, step: int, comm: Comm, stop: bool) -> tuple[float, bool]:
-    """One step of SGD: (loss as the mean over ranks, whether any rank wants to stop).
+def train_step(task: Task, batch: Batch, position: Position, lr: float, comm: Comm, stop: bool) -> tuple[float, bool]:
+    """One step of SGD from `position`: (loss as the mean over ranks, whether any rank wants to stop).
 
     A loss that is not finite stops all ranks before it reaches the weights.
     """
     for group in task.optimizer.param_groups:
         group["lr"] = lr
     task.optimizer.zero_grad()
-    loss = task.loss(task.model(normalise(batch.images.to(task.device))), batch.targets.to(task.device))
+    images, targets = task.inputs(batch, position.epoch)
+    loss = task.loss(task.model(images), targets)
     value = float(loss.detach())
     seen = torch.zeros(2 + comm.size, dtype=torch.float64)  # sum of losses, wishes to stop, one flag for each rank
     finite = math.isfinite(value)
@@ -135,8 +143,8 @@ def train_step(task: Task, batch: Batch, lr: float, step: int, comm: Comm, stop:
     bad_ranks = [rank for rank in range(comm.size) if seen[2 + rank]]
     if bad_ranks:
         raise Diverged(
-            f"the loss is not finite at step {step + 1} on rank {', '.join(map(str, bad_ranks))}: the run stops "
-            "without saving; a smaller optim.lr or a longer schedule.warmup_epochs usually helps"
+            f"the loss is not finite at step {position.step + 1} on rank {', '.join(map(str, bad_ranks))}: the run "
+            "stops without saving; a smaller optim.lr or a longer schedule.warmup_epochs usually helps"
         )
     loss.backward()
     task.optimizer.step()

@@ -18,16 +18,19 @@ class Progress:
         self._total_steps, self._images_per_step = total_steps, images_per_step
         self._moves = out.isatty()
         self._step_s: float | None = None
+        self._waited: float | None = None  # share of a step
         self._last_step = clock()
         self._last_line = float("-inf")
         self._width = 0
 
-    def step(self, step: int, epoch: int, loss: float, lr: float) -> None:
-        """`step` steps are done, the last one in `epoch` (from 0)."""
+    def step(self, step: int, epoch: int, loss: float, lr: float, waited_s: float) -> None:
+        """`step` steps are done, the last one in `epoch` (from 0), which waited `waited_s` for its batch."""
         now = self._clock()
         took = now - self._last_step
         self._last_step = now
         self._step_s = took if self._step_s is None else (1 - SMOOTHING) * self._step_s + SMOOTHING * took
+        share = min(1.0, waited_s / took) if took > 0 else 0.0
+        self._waited = share if self._waited is None else (1 - SMOOTHING) * self._waited + SMOOTHING * share
         if not self._moves and step < self._total_steps and now - self._last_line < REPEAT_S:
             return
         self._last_line = now
@@ -35,7 +38,7 @@ class Progress:
         left = (self._total_steps - step) * self._step_s
         self._write(
             f"step {step}/{self._total_steps}  epoch {epoch + 1}  loss {loss:.4f}  lr {lr:.4g}  "
-            f"{speed:.1f} images/s  {_hms(left)} left"
+            f"{speed:.1f} images/s  waiting for data {self._waited:.0%}  {_hms(left)} left"
         )
 
     def note(self, text: str) -> None:

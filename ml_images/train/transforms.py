@@ -1,80 +1,66 @@
-"""JPEG bytes to pixels of the network's size: a random crop for training, the middle for evaluation.
+"""What happens to a picture between its bytes and the network: what chance decides of it, and arithmetic on the device.
 
-The crop is chosen before decoding, so that libjpeg can decode at 1/2, 1/4 or 1/8 of the size where the crop allows it,
-and crop and resize are one pass. Chance comes from the generator that is passed in and from nowhere else.
+Crop, resize and flip are done where the picture is decoded, in whole numbers; colour, rotation and normalisation on the
+device, in floating point, on the whole batch. All chance is a function of (seed, epoch, place in the epoch).
 """
 
-import io
-import math
-import random
+from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
-EVALUATION_SHARE = 224 / 256  # of the short side that the evaluation crop keeps, the usual 256 -> 224
+from ml_images.train import colour, crops
+from ml_images.train.chance import Chance
+from ml_images.train.crops import Crop
+
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pixels in [0, 1]
+EVALUATION_SHARE = 224 / 256  # of the short side that the evaluation crop keeps, the usual 256 -> 224
 
-Box = tuple[float, float, float, float]  # left, upper, right, lower in pixels
+Augmentation = Literal["standard", "ml_images"]
+Preprocessing = Literal["standard", "ml_images", "ml_images_single"]
 
-
-def training_crop(data: bytes, image_size: int, crop_area_min: float, rng: random.Random) -> NDArray[np.uint8]:
-    """A random crop of a random shape, half of the time mirrored: uint8 (image_size, image_size, 3).
-
-    Raises what Pillow raises for bytes that are no JPEG (OSError and its subclasses).
-    """
-    with _upright(data) as image:
-        pixels = _resized(image, random_box(image.width, image.height, crop_area_min, rng), image_size)
-    return pixels[:, ::-1] if rng.random() < 0.5 else pixels
+_CROP, _COLOUR = 1, 2  # what a stream of chance is for
 
 
-def evaluation_crop(data: bytes, image_size: int) -> NDArray[np.uint8]:
-    """The middle of the picture: uint8 (image_size, image_size, 3). Raises as training_crop does."""
-    with _upright(data) as image:
-        side = EVALUATION_SHARE * min(image.size)
-        left, upper = (image.width - side) / 2, (image.height - side) / 2
-        return _resized(image, (left, upper, left + side, upper + side), image_size)
+def training_crop(kind: Augmentation, area_min: float, seed: int, epoch: int) -> Callable[[int, int, int], Crop]:
+    """(place, width, height) -> the crop of the picture at this place of the epoch."""
+    choose = {"standard": crops.random_area, "ml_images": crops.random_height}[kind]
+    return lambda place, width, height: choose(width, height, area_min, Chance(seed, epoch, place, _CROP))
 
 
-def random_box(width: int, height: int, crop_area_min: float, rng: random.Random) -> Box:
-    """A box of area in [crop_area_min, 1] and aspect ratio in [3/4, 4/3] (Szegedy et al. 2015, section 6).
-
-    After ten boxes that do not fit: the largest box of an allowed shape in the middle.
-    """
-    for _ in range(10):
-        area = width * height * rng.uniform(crop_area_min, 1)
-        ratio = math.exp(rng.uniform(math.log(3 / 4), math.log(4 / 3)))
-        w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
-        if 0 < w <= width and 0 < h <= height:
-            left, upper = rng.randint(0, width - w), rng.randint(0, height - h)
-            return left, upper, left + w, upper + h
-    widest, highest = min(width, height * 4 / 3), min(height, width * 4 / 3)
-    left_edge, upper_edge = (width - widest) / 2, (height - highest) / 2
-    return left_edge, upper_edge, left_edge + widest, upper_edge + highest
+def evaluation_crop(kind: Preprocessing) -> Callable[[int, int], Crop]:
+    """(width, height) -> the crop that is evaluated; specs 2.5 for those of ML-Images."""
+    return {
+        "standard": lambda width, height: crops.centre(width, height, EVALUATION_SHARE),
+        "ml_images": crops.tencent_centre,
+        "ml_images_single": crops.tencent_single,
+    }[kind]
 
 
-def normalise(images: Tensor) -> Tensor:
-    """uint8 (batch, 3, height, width) -> float32 of about zero mean and unit variance, on the images' device."""
+def chances_of_colour(seed: int, epoch: int, places: NDArray[np.int64]) -> Tensor:
+    """float32 (batch, colour.CHANCES): what is left to chance of each picture's colours, uniform in [0, 1)."""
+    streams = [Chance(seed, epoch, place, _COLOUR) for place in places.tolist()]
+    return torch.tensor([[stream.uniform(0, 1) for _ in range(colour.CHANCES)] for stream in streams])
+
+
+def normalise(images: Tensor, kind: Augmentation | Preprocessing = "standard") -> Tensor:
+    """uint8 or float in [0, 255], (batch, 3, height, width) -> float32 as the network wants it, on the images' device:
+    of about zero mean and unit variance, or in [-1, 1] as ML-Images."""
+    scaled = images.to(torch.float32, memory_format=torch.contiguous_format) / 255
+    if kind != "standard":
+        return (scaled - 0.5) * 2
     mean = torch.tensor(MEAN, device=images.device).view(3, 1, 1)
     std = torch.tensor(STD, device=images.device).view(3, 1, 1)
-    return (images.to(torch.float32, memory_format=torch.contiguous_format) / 255 - mean) / std
+    return (scaled - mean) / std
 
 
-def _upright(data: bytes) -> Image.Image:
-    """An open JPEG, turned as its EXIF says: pictures kept as they came (`short_side: original`) still say it."""
-    image = Image.open(io.BytesIO(data), formats=("JPEG",))
-    return ImageOps.exif_transpose(image) if image.getexif().get(ExifTags.Base.Orientation, 1) != 1 else image
-
-
-def _resized(image: Image.Image, box: Box, image_size: int) -> NDArray[np.uint8]:
-    """The pixels in `box`, bilinear, as (image_size, image_size, 3)."""
-    width, height = image.size
-    shrink = image_size / min(box[2] - box[0], box[3] - box[1])
-    image.draft("RGB", (math.ceil(width * shrink), math.ceil(height * shrink)))  # never below what was asked for
-    x, y = image.width / width, image.height / height
-    # Rounding must not push the box out of the picture by an ulp: Pillow refuses that.
-    scaled = (box[0] * x, box[1] * y, min(box[2] * x, image.width), min(box[3] * y, image.height))
-    pixels = image if image.mode == "RGB" else image.convert("RGB")
-    return np.asarray(pixels.resize((image_size, image_size), Image.Resampling.BILINEAR, box=scaled))
+def recolour(images: Tensor, kind: Augmentation, strength: float, chances: Tensor) -> Tensor:
+    """uint8 (batch, 3, height, width) -> float32 in [0, 255]: rotated and recoloured as ML-Images does (specs 2.4), or
+    brightness, contrast and saturation changed by up to `strength`."""
+    scaled = images.to(torch.float32, memory_format=torch.contiguous_format) / 255
+    chances = chances.to(images.device, non_blocking=True)
+    changed = colour.ml_images(scaled, chances) if kind == "ml_images" else colour.jitter(scaled, chances, strength)
+    return changed.clamp(0, 1) * 255

@@ -54,14 +54,19 @@ def write_dataset(
     val: Sequence[int] = (12, 12),
     num_classes: int = 6,
     files: int = 2,
+    lanes: int = 1,
+    factors: Sequence[float] = (),
 ) -> Path:
-    """A data set whose splits have row groups of the given sizes, dealt to `files` files. Returns `root`."""
+    """A data set whose splits have row groups of the given sizes, dealt to `files` files. Row i of the training split
+    has the replication factors[i % len(factors)]. Returns `root`."""
     root.mkdir(parents=True)
     splits: dict[str, dict[str, int]] = {}
     for name, sizes in (("train", train), ("val", val), ("test", ())):
         folder = root / f"split={name}"
         folder.mkdir()
         made, listed = rows(sum(sizes), name, num_classes), {}
+        for index, row in enumerate(made if name == "train" and factors else ()):
+            row["replication"] = factors[index % len(factors)]
         starts, parts = np.cumsum([0, *sizes]), min(files, len(sizes))
         for part in range(parts):
             file = folder / f"part-{part:05d}.parquet"
@@ -74,7 +79,10 @@ def write_dataset(
         write_metadata(folder, {ROW_GROUPS: json.dumps(listed).encode()})
         splits[name] = {"rows": sum(sizes), "row_groups": len(sizes)}
     write_metadata(root, {ROW_GROUPS: b"{}"})
-    (root / "_manifest.json").write_text(json.dumps({"num_classes": num_classes, "splits": splits}))
+    manifest: dict[str, object] = {"num_classes": num_classes, "lanes": lanes, "splits": splits}
+    if factors:
+        manifest["config"] = {"replication": {"kind": "uniform"}}
+    (root / "_manifest.json").write_text(json.dumps(manifest))
     (root / "_SUCCESS").touch()
     return root
 

@@ -14,9 +14,10 @@ import torch
 
 from ml_images.train import job as steps
 from ml_images.train.comm import open_comm, ranks_that_differ, weights_digest
-from ml_images.train.data import Batch, DataConfig, training_batches
+from ml_images.train.data import DataConfig
 from ml_images.train.loop import SilentJournal, fit
 from ml_images.train.model import ModelConfig
+from ml_images.train.reader import Batch, Stages
 from ml_images.train.schedule import ScheduleConfig
 
 EPOCHS = 2
@@ -33,7 +34,7 @@ def main(data: str, answers: str) -> None:
     job = steps.TrainJob(
         output="unused",
         epochs=EPOCHS,
-        data=DataConfig(path=data, batch_size=5, image_size=32, shuffle_rows=16, decode_threads=1),
+        data=DataConfig(path=data, batch_size=5, image_size=32, decode_threads=1),
         model=ModelConfig("tiny_cnn"),
         schedule=ScheduleConfig(warmup_epochs=0.5),
         seed=3,
@@ -45,15 +46,15 @@ def main(data: str, answers: str) -> None:
     steps.checkpoint.share(model, optimizer, comm)
     keys: list[list[str]] = [[] for _ in range(EPOCHS)]
 
-    def noted(epoch: int, skip: int) -> Iterator[Batch]:
-        batches = training_batches(inputs.train, job.data, seed=3, epoch=epoch, rank=rank, size=comm.size, skip=skip)
-        for _, batch in zip(range(inputs.plan.steps), batches, strict=False):
+    task = steps.make_task(job, inputs, model, optimizer, device, comm, Stages())
+
+    def noted(epoch: int, place: int) -> Iterator[Batch]:
+        for batch in task.batches(epoch, place):
             keys[epoch] += batch.keys
             yield batch
 
-    task = dataclasses.replace(steps.make_task(job, inputs, model, optimizer, device, comm), batches=noted)
     start = steps.Position(0, 0, 0, inputs.plan.steps, {})
-    end = fit(task, job, start, comm, SilentJournal(), lambda: False)
+    end = fit(dataclasses.replace(task, batches=noted), job, start, comm, SilentJournal(), lambda: False)
     last = task.evaluate()
     seen |= {
         "keys": keys,

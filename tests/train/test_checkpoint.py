@@ -146,6 +146,7 @@ def test_a_checkpoint_says_what_it_is_without_being_loaded(tmp_path: Path) -> No
         "steps_per_epoch": 10,
         "order": {},
         "loss_sum": 0.0,
+        "place": 0,
     }
 
 

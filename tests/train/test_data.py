@@ -1,8 +1,11 @@
+"""Both readers over data sets on disk: which rows come, in which order, and what is told where they cannot."""
+
 import subprocess
 import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import petastorm
@@ -15,123 +18,213 @@ from dataset_builder import write_metadata
 from ml_images import schemas
 from ml_images.errors import InputError
 from ml_images.train.data import (
-    Batch,
     DataConfig,
-    Row,
-    dense_targets,
     evaluation_batches,
+    open_reader,
     training_batches,
     transform_spec,
 )
-from ml_images.train.dataset import Split, plan_epoch, read_split
+from ml_images.train.dataset import Split, read_split
+from ml_images.train.plan import Stretch, evaluation_stretch
+from ml_images.train.reader import Batch, Stages
 
 Make = Callable[..., Path]
+READERS = ["arrow", "petastorm"]
 
 
-def config(root: Path, **options: object) -> DataConfig:
-    defaults = {"batch_size": 5, "image_size": 32, "shuffle_rows": 20}
-    return DataConfig(path=str(root), **{**defaults, **options})
+def config(root: Path | str, **options: Any) -> DataConfig:
+    return DataConfig(path=str(root), **{"batch_size": 5, "image_size": 32, **options})
 
 
-def epoch_of(split: Split, data: DataConfig, rank: int, size: int, *, epoch: int = 0, skip: int = 0) -> list[Batch]:
-    steps = plan_epoch(split, data.batch_size, size).steps
-    batches = training_batches(split, data, seed=7, epoch=epoch, rank=rank, size=size, skip=skip)
-    return [batch for batch, _ in zip(batches, range(steps - skip), strict=False)]
+def kept(batch: Batch) -> Batch:
+    """`images` is lent."""
+    return batch._replace(images=batch.images.clone())
+
+
+def epoch_of(split: Split, data: DataConfig, rank: int, size: int, *, epoch: int = 0, place: int = 0) -> list[Batch]:
+    steps = (split.rows - place) // (data.batch_size * size)
+    stretch = Stretch(rank, size, data.batch_size, place, steps)
+    return [kept(batch) for batch in training_batches(split, data, stretch, seed=7, epoch=epoch)]
+
+
+def evaluated(split: Split, data: DataConfig, size: int) -> list[list[Batch]]:
+    return [
+        [
+            kept(batch)
+            for batch in evaluation_batches(split, data, evaluation_stretch(split.rows, data.batch_size, rank, size))
+        ]
+        for rank in range(size)
+    ]
 
 
 def keys_of(batches: list[Batch]) -> list[str]:
-    return [key for batch in batches for key in batch.keys]
+    return [key for batch in batches for key in batch.keys if key]
 
 
-@pytest.mark.parametrize("size", [1, 3, 8])
-def test_every_row_comes_once_an_epoch_but_for_the_declared_remainder(make_dataset: Make, size: int) -> None:
-    root = make_dataset(train=(24, 23, 24, 24, 24, 24, 25, 24, 24), val=(2,))
-    split, data = read_split(str(root), "train"), config(root)
-    plan = plan_epoch(split, data.batch_size, size)
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("size", [1, 3, 8, 13])
+def test_every_row_comes_once_an_epoch_but_for_the_declared_remainder(
+    make_dataset: Make, size: int, reader: str
+) -> None:
+    root = make_dataset(train=(24, 23, 24, 24, 24, 24, 25, 24, 24), val=(2,), lanes=3)
+    split, data = read_split(str(root), "train"), config(root, reader=reader)
     ranks = [epoch_of(split, data, rank, size) for rank in range(size)]
-    assert {len(batches) for batches in ranks} == {plan.steps}
-    assert {len(batch.keys) for batches in ranks for batch in batches} == {data.batch_size}
+    assert {len(batches) for batches in ranks} == {216 // (5 * size)}
     keys = [key for batches in ranks for key in keys_of(batches)]
-    assert len(set(keys)) == len(keys) == split.rows - plan.remainder
+    assert len(set(keys)) == len(keys) == 216 // (5 * size) * 5 * size
 
 
-def test_an_incomplete_batch_never_comes(dataset: Path) -> None:
-    split, data = read_split(str(dataset), "train"), config(dataset, batch_size=7)
-    lengths = [len(batch.keys) for batch in training_batches(split, data, seed=0, epoch=0, rank=0, size=2)]
-    assert lengths == [7] * (96 // 7)
+def test_both_readers_give_the_same_rows_pixels_and_targets(dataset: Path) -> None:
+    split = read_split(str(dataset), "train")
+    arrow, petastorms = (epoch_of(split, config(dataset, reader=reader), 1, 3) for reader in READERS)
+    assert len(arrow) == 192 // 15
+    for one, other in zip(arrow, petastorms, strict=True):
+        assert one.keys == other.keys
+        assert torch.equal(one.images, other.images)
+        assert all(torch.equal(a, b) for a, b in zip(one.targets, other.targets, strict=True))
 
 
-def test_without_a_remainder_every_row_comes_once(dataset: Path) -> None:
-    split, data = read_split(str(dataset), "train"), config(dataset, batch_size=8)
-    keys = [key for rank in range(4) for key in keys_of(epoch_of(split, data, rank, 4))]
-    assert sorted(keys) == [f"train-{index:05d}" for index in range(192)]
+@pytest.mark.parametrize("size", [2, 4, 8])
+def test_a_step_of_all_ranks_is_the_same_rows_and_pixels_on_any_number_of_them(make_dataset: Make, size: int) -> None:
+    root = make_dataset(train=(24,) * 8, lanes=4)
+    split = read_split(str(root), "train")
+    alone = epoch_of(split, config(root, batch_size=16), 0, 1)
+    ranks = [epoch_of(split, config(root, batch_size=16 // size), rank, size) for rank in range(size)]
+    for step, whole in enumerate(alone):
+        together = {
+            key: image for batches in ranks for key, image in zip(batches[step].keys, batches[step].images, strict=True)
+        }
+        assert set(together) == set(whole.keys)
+        assert all(torch.equal(together[key], image) for key, image in zip(whole.keys, whole.images, strict=True))
 
 
 def test_order_and_pixels_depend_on_seed_and_epoch_and_not_on_threads(dataset: Path) -> None:
     split = read_split(str(dataset), "train")
     once = epoch_of(split, config(dataset, decode_threads=1), 1, 2)
-    again = epoch_of(split, config(dataset, decode_threads=4), 1, 2)
+    again = epoch_of(split, config(dataset, decode_threads=5), 1, 2)
     assert keys_of(once) == keys_of(again)
-    assert all(
-        torch.equal(a.images, b.images) and torch.equal(a.targets, b.targets) for a, b in zip(once, again, strict=True)
-    )
+    assert all(torch.equal(a.images, b.images) for a, b in zip(once, again, strict=True))
     assert keys_of(epoch_of(split, config(dataset), 1, 2, epoch=1)) != keys_of(once)
 
 
-def test_ranks_take_the_shards_in_turns(dataset: Path) -> None:
-    split, data = read_split(str(dataset), "train"), config(dataset)
-    seen = {frozenset(keys_of(epoch_of(split, data, 0, 4, epoch=epoch))) for epoch in range(6)}
-    assert len({min(keys) for keys in seen}) > 1
-
-
-def test_rows_are_mixed_across_row_groups(dataset: Path) -> None:
-    split = read_split(str(dataset), "train")
-    keys = keys_of(epoch_of(split, config(dataset, shuffle_rows=100), 0, 1))
+def test_rows_are_mixed_across_row_groups(make_dataset: Make) -> None:
+    root = make_dataset(train=(24,) * 8, lanes=4)
+    keys = keys_of(epoch_of(read_split(str(root), "train"), config(root), 0, 1))
     groups = [int(key.removeprefix("train-")) // 24 for key in keys]
-    assert len(set(groups[:24])) >= 3
+    assert len(set(groups[:24])) == 4
 
 
-def test_skipped_batches_are_the_first_ones(dataset: Path) -> None:
+@pytest.mark.parametrize("reader", READERS)
+def test_a_run_goes_on_in_the_middle_of_an_epoch_with_the_rows_that_are_left_on_other_ranks(
+    dataset: Path, reader: str
+) -> None:
+    split, data = read_split(str(dataset), "train"), config(dataset, batch_size=8, reader=reader)
+    before = keys_of([batch for rank in range(3) for batch in epoch_of(split, data, rank, 3)[:4]])
+    for size in (1, 2, 4):
+        after = keys_of([batch for rank in range(size) for batch in epoch_of(split, data, rank, size, place=96)])
+        assert sorted(before + after) == [f"train-{index:05d}" for index in range(192)]
+
+
+def test_a_run_that_goes_on_gets_the_very_batches_of_one_that_never_stopped(dataset: Path) -> None:
     split, data = read_split(str(dataset), "train"), config(dataset)
-    whole, rest = epoch_of(split, data, 0, 2), epoch_of(split, data, 0, 2, skip=4)
+    whole, rest = epoch_of(split, data, 0, 2), epoch_of(split, data, 0, 2, place=40)
     assert keys_of(whole[4:]) == keys_of(rest)
     assert torch.equal(whole[-1].images, rest[-1].images)
 
 
-@pytest.mark.parametrize("size", [1, 2, 5])
-def test_an_evaluation_sees_every_row_once_on_any_number_of_ranks(dataset: Path, size: int) -> None:
-    split, data = read_split(str(dataset), "val"), config(dataset)
-    batches = [batch for rank in range(size) for batch in evaluation_batches(split, data, rank=rank, size=size)]
-    assert sorted(keys_of(batches)) == [f"val-{index:05d}" for index in range(24)]
+def test_what_was_consumed_is_not_read_again(make_dataset: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = make_dataset(train=(24,) * 8, lanes=2)
+    split, read = read_split(str(root), "train"), []
+    groups = open_reader(split, config(root)).groups
+    real = type(groups).read
+    monkeypatch.setattr(type(groups), "read", lambda self, group: read.append(group) or real(self, group))
+    epoch_of(split, config(root, batch_size=24), 0, 1, place=144)
+    assert len(read) == 2
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("size", [1, 2, 5, 9])
+def test_an_evaluation_sees_every_row_once_in_as_many_steps_on_every_rank(
+    dataset: Path, size: int, reader: str
+) -> None:
+    split, data = read_split(str(dataset), "val"), config(dataset, reader=reader)
+    ranks = evaluated(split, data, size)
+    assert {len(batches) for batches in ranks} == {-(-24 // (5 * size))}
+    assert sorted(key for batches in ranks for key in keys_of(batches)) == [f"val-{index:05d}" for index in range(24)]
+    batches = [batch for batches in ranks for batch in batches]
+    assert sum(int(batch.mask.sum()) for batch in batches) == 24
+    assert all((batch.images[~batch.mask] == 0).all() for batch in batches)
 
 
 def test_targets_are_the_confidences_of_the_row(dataset: Path) -> None:
     split = read_split(str(dataset), "val")
-    rows = {row["key"]: row for row in ds.dataset(split.folder, format="parquet").to_table().to_pylist()}
-    for batch in evaluation_batches(split, config(dataset), rank=0, size=1):
-        for key, target in zip(batch.keys, batch.targets, strict=True):
-            expected = np.zeros(6, np.float32)
-            expected[rows[key]["classes"]] = rows[key]["confidences"]
+    rows = {row["key"]: row for row in ds.dataset(split.location, format="parquet").to_table().to_pylist()}
+    for batch in evaluated(split, config(dataset), 1)[0]:
+        dense = batch.targets.dense(6, batch.mask, torch.device("cpu"))
+        for key, target in zip(batch.keys, dense, strict=True):
+            expected = np.full(6, schemas.UNKNOWN, np.float32)  # of padding
+            if key:
+                expected[:] = 0
+                expected[rows[key]["classes"]] = rows[key]["confidences"]
             assert np.array_equal(target.numpy(), expected)
     assert any(schemas.UNKNOWN in row["confidences"] for row in rows.values())
 
 
-def test_a_class_outside_the_vocabulary_is_named() -> None:
-    row = Row("k1", b"", np.array([2, 6], np.int32), np.ones(2, np.float32))
-    with pytest.raises(InputError, match=r"key 'k1' has classes \[2, 6\], the manifest says 6 classes"):
-        dense_targets([row], 6)
-    assert dense_targets([Row("k2", b"", np.array([], np.int32), np.array([], np.float32))], 6).tolist() == [[0.0] * 6]
+def test_rows_come_as_often_as_their_replication_says(make_dataset: Make) -> None:
+    root = make_dataset(train=(24,) * 4, lanes=2, factors=[1.0, 2.0, 3.0])
+    split, data = read_split(str(root), "train"), config(root, batch_size=24)
+    stretches = [Stretch(rank, 2, 24, 0, 4) for rank in range(2)]
+    found = [batch for stretch in stretches for batch in training_batches(split, data, stretch, seed=1, epoch=0)]
+    counts = {key: keys_of(found).count(key) for key in keys_of(found)}
+    assert [counts[f"train-{index:05d}"] for index in range(96)] == [1, 2, 3] * 32
 
 
-def test_a_corrupt_image_is_named_with_its_folder(make_dataset: Make) -> None:
-    root = make_dataset()
+def broken(root: Path, number: int, image: bytes | None = None, **values: object) -> None:
+    """Changes row `number` of the first file."""
     part = root / "split=train" / "part-00000.parquet"
     rows = pq.read_table(part).to_pylist()
-    rows[3]["image"] = rows[3]["image"][:200]
+    rows[number] |= {"image": rows[number]["image"][:200] if image is None else image, **values}
     pq.write_table(schemas.pa.Table.from_pylist(rows, schemas.DATASET), part, row_group_size=24)
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_broken_picture_is_named_with_its_file_row_and_key(make_dataset: Make, reader: str) -> None:
+    root = make_dataset()
+    broken(root, 27)
+    told = r"image of key 'train-00027' \(.*split=train/part-00000.parquet, row group 1, row 3\) cannot be decoded"
+    with pytest.raises(InputError, match=told):
+        epoch_of(read_split(str(root), "train"), config(root, reader=reader), 0, 1)
+
+
+def test_a_broken_picture_can_be_left_out_and_is_counted(make_dataset: Make, caplog: pytest.LogCaptureFixture) -> None:
+    root = make_dataset()
+    broken(root, 3)
+    broken(root, 30, b"no picture")
+    split, stages = read_split(str(root), "train"), Stages()
+    stretch = Stretch(0, 1, 12, 0, 8)
+    data = config(root, batch_size=12, bad_images="skip")
+    batches = [kept(batch) for batch in training_batches(split, data, stretch, seed=0, epoch=0, stages=stages)]
+    assert len(batches) == 8 and stages.skipped == 2
+    assert len(set(keys_of(batches))) == 94 == sum(int(batch.mask.sum()) for batch in batches)
+    assert "key 'train-00003'" in caplog.text and "key 'train-00030'" in caplog.text
+
+
+def test_a_class_outside_the_vocabulary_is_named(make_dataset: Make) -> None:
+    root = make_dataset()
+    whole = pq.read_table(root / "split=train" / "part-00000.parquet")["image"][0].as_py()
+    broken(root, 3, whole, classes=[2, 6], confidences=[1.0, 1.0])
+    with pytest.raises(InputError, match=r"key 'train-00003' .* has classes \[2, 6\], the manifest says 6 classes"):
+        epoch_of(read_split(str(root), "train"), config(root), 0, 1)
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_damaged_file_is_named(make_dataset: Make, reader: str) -> None:
+    root = make_dataset()
     split = read_split(str(root), "train")
-    with pytest.raises(InputError, match=r"image of key 'train-00003' in .*split=train cannot be decoded"):
-        epoch_of(split, config(root), 0, 1)
+    part = root / "split=train" / "part-00000.parquet"
+    part.write_bytes(part.read_bytes()[: -part.stat().st_size // 2])
+    with pytest.raises(InputError, match=r"part-00000.parquet, row group \d cannot be read"):
+        epoch_of(split, config(root, reader=reader), 0, 1)
 
 
 def test_a_pickle_that_appears_after_the_check_is_refused_too(make_dataset: Make) -> None:
@@ -139,7 +232,17 @@ def test_a_pickle_that_appears_after_the_check_is_refused_too(make_dataset: Make
     split = read_split(str(root), "train")
     write_metadata(root / "split=train", {b"dataset-toolkit.unischema.v1": b"cos\nsystem\n(S'true'\ntR."})
     with pytest.raises(InputError, match=r"holds a pickle"):
-        next(training_batches(split, config(root), seed=0, epoch=0, rank=0, size=1))
+        epoch_of(split, config(root, reader="petastorm"), 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("location", "line"),
+    [("s3://bucket/set/split=train", "local folders only"), ("/tmp/what?/split=train", "cannot be in")],
+)
+def test_places_that_petastorm_cannot_read_are_named(dataset: Path, location: str, line: str) -> None:
+    split = Split(location, 6, 1, ("a",), (1,), (5,), 100)
+    with pytest.raises(InputError, match=line):
+        open_reader(split, config("x", reader="petastorm"))
 
 
 def test_importing_the_reader_leaves_the_filters_of_warnings_and_the_loggers_alone() -> None:
@@ -172,10 +275,13 @@ def test_petastorms_batch_reader_reads_it_with_the_transform_of_the_library(data
             batches = list(reader)
     assert {batch.image.shape[1:] for batch in batches} == {(40, 40, 3)}
     assert {batch.image.dtype for batch in batches} == {np.dtype(np.uint8)}
-    split = read_split(str(dataset), "val")
-    ours = list(evaluation_batches(split, config(dataset, image_size=40), rank=0, size=1))
-    images = dict(zip(keys_of(ours), torch.cat([batch.images for batch in ours]), strict=True))
-    targets = dict(zip(keys_of(ours), torch.cat([batch.targets for batch in ours]), strict=True))
+    ours = evaluated(read_split(str(dataset), "val"), config(dataset, image_size=40), 1)[0]
+    images = {key: image for batch in ours for key, image in zip(batch.keys, batch.images, strict=True)}
+    targets = {
+        key: target
+        for batch in ours
+        for key, target in zip(batch.keys, batch.targets.dense(6, batch.mask, torch.device("cpu")), strict=True)
+    }
     for batch in batches:
         for key, image, target in zip(batch.key, batch.image, batch.targets, strict=True):
             assert np.array_equal(image, images[key].permute(1, 2, 0).numpy())
@@ -184,7 +290,8 @@ def test_petastorms_batch_reader_reads_it_with_the_transform_of_the_library(data
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("batch_size", 0), ("image_size", 16), ("crop_area_min", 0.0), ("decode_threads", 0)]
+    ("option", "value"),
+    [("batch_size", 0), ("image_size", 16), ("crop_area_min", 0.0), ("decode_threads", 0), ("colour", 1.5)],
 )
 def test_impossible_options_are_named(option: str, value: float) -> None:
     with pytest.raises(ValueError, match=rf"data.{option} must be .*, got {value}"):

@@ -5,51 +5,26 @@ from pathlib import Path
 
 import pytest
 from dataset_builder import write_metadata
-from hypothesis import given
-from hypothesis import strategies as st
 
 from ml_images.errors import InputError
 from ml_images.storage.petastorm import ROW_GROUPS
-from ml_images.train.dataset import Split, check_folder, digest_of, plan_epoch, read_split
+from ml_images.train.dataset import check_folder, digest_of, read_split
 
 Make = Callable[..., Path]
 
 
 def test_a_split_knows_the_rows_of_its_row_groups(make_dataset: Make) -> None:
     root = make_dataset(train=(5, 5, 4), val=(3,), num_classes=4)
-    assert read_split(str(root), "train") == Split(str(root / "split=train"), 4, (5, 5, 4))
+    split = read_split(str(root), "train")
+    assert (split.location, split.num_classes, split.row_groups) == (str(root / "split=train"), 4, (5, 5, 4))
+    assert [split.place_of(group) for group in range(3)] == [
+        ("part-00000.parquet", 0),
+        ("part-00001.parquet", 0),
+        ("part-00001.parquet", 1),
+    ]
+    assert 0 < split.largest < 100_000
     assert read_split(f"file://{root}", "val").rows == 3
     assert read_split(str(root), "test").row_groups == ()
-
-
-@given(st.lists(st.integers(0, 60), min_size=1, max_size=40), st.integers(1, 40), st.integers(1, 20))
-def test_every_rank_can_make_all_the_steps_of_a_plan_and_none_could_make_more(
-    row_groups: list[int], size: int, batch_size: int
-) -> None:
-    split = Split("somewhere", 1, tuple(row_groups))
-    shards = [sum(row_groups[rank::size]) for rank in range(size)]
-    if len(row_groups) < size or min(shards) < batch_size:
-        with pytest.raises(InputError):
-            plan_epoch(split, batch_size, size)
-        return
-    plan = plan_epoch(split, batch_size, size)
-    assert plan.steps * batch_size <= min(shards) < (plan.steps + 1) * batch_size
-    assert plan.steps * batch_size * size + plan.remainder == sum(row_groups)
-
-
-def test_the_plan_says_what_it_leaves_over() -> None:
-    plan = plan_epoch(Split("somewhere", 1, (24, 24, 25, 24)), 10, 2)
-    assert str(plan).startswith("97 rows = 4 steps x 2 ranks x 10 images + 17 left over")
-
-
-def test_fewer_row_groups_than_ranks_are_refused_with_both_numbers_and_the_way_out() -> None:
-    with pytest.raises(InputError, match=r"3 row groups for 8 ranks .* jobs/materialize.py layout.ranks=8"):
-        plan_epoch(Split("somewhere", 1, (24, 24, 25)), 2, 8)
-
-
-def test_a_batch_larger_than_a_shard_is_refused() -> None:
-    with pytest.raises(InputError, match=r"data.batch_size=50 is more than the 48 rows"):
-        plan_epoch(Split("somewhere", 1, (24, 24, 24, 24)), 50, 2)
 
 
 class Explosive:
@@ -128,10 +103,6 @@ def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
         check_folder(str(tmp_path / "file"))
     with pytest.raises(InputError, match=r"is missing, expected"):
         check_folder(str(tmp_path / "nothing"))
-    with pytest.raises(InputError, match=r"local folders and file:// only, got s3://"):
-        check_folder("s3://bucket/dataset")
-    with pytest.raises(InputError, match=r"cannot be in"):
-        check_folder(str(tmp_path / "what?"))
 
 
 def test_a_file_more_or_less_than_the_manifest_says_is_refused(make_dataset: Make) -> None:

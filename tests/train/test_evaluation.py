@@ -1,14 +1,15 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from ml_images.schemas import UNKNOWN
 from ml_images.train.comm import LocalComm
-from ml_images.train.data import Batch
 from ml_images.train.evaluation import Evaluation, evaluate
 from ml_images.train.losses import multilabel_bce
+from ml_images.train.reader import Batch, SparseTargets
 
 
 class Brightness(nn.Module):
@@ -22,7 +23,11 @@ class Brightness(nn.Module):
 
 def batch(values: list[int], targets: list[list[float]]) -> Batch:
     images = torch.tensor(values, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 3, 4, 4)
-    return Batch([str(value) for value in values], images, torch.tensor(targets))
+    cells = [(c, confidence) for row in targets for c, confidence in enumerate(row)]
+    offsets = torch.arange(0, len(cells) + 1, 2)
+    classes, confidences = torch.tensor([c for c, _ in cells]), torch.tensor([confidence for _, confidence in cells])
+    keys, mask = [str(value) for value in values], torch.ones(len(values), dtype=torch.bool)
+    return Batch(keys, np.arange(len(values)), images, SparseTargets(offsets, classes, confidences), mask)
 
 
 def scored(model: nn.Module, batches: list[Batch]) -> Evaluation:
@@ -56,3 +61,11 @@ def test_no_rows_at_all_give_no_number() -> None:
     result = scored(Brightness(), [])
     assert math.isnan(result.mean_average_precision)
     assert (result.rows, result.loss) == (0, 0.0)
+
+
+def test_what_pads_a_batch_counts_for_nothing() -> None:
+    values, targets = [250, 10, 200], [[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]
+    padded = batch([*values, 0, 0], [*targets, [1.0, 1.0], [0.0, 0.0]])
+    padded = padded._replace(mask=torch.tensor([True, True, True, False, False]))
+    alone = padded._replace(mask=torch.zeros(5, dtype=torch.bool))
+    assert scored(Brightness(), [padded, alone]) == scored(Brightness(), [batch(values, targets)])

@@ -10,19 +10,20 @@ from ml_images.errors import InputError, StorageError
 from ml_images.train.checkpoint import Position
 from ml_images.train.comm import LocalComm
 from ml_images.train.data import DataConfig
-from ml_images.train.dataset import EpochPlan
 from ml_images.train.job import TrainJob, continue_from, from_rank_0, read_inputs, row_order
 from ml_images.train.model import ModelConfig, build_model
+from ml_images.train.plan import EpochPlan
 from ml_images.train.schedule import ScheduleConfig
 
 CONF = Path(__file__).parents[2] / "conf"
 
 
-ORDER = {"data set": "d1", "seed": 0, "ranks": 2, "data.batch_size": 4, "data.shuffle_rows": 9}
+ORDER = {"data set": "d1", "seed": 0}
+PLAN = EpochPlan(rows=70, steps=8, batch_size=4, size=2)
 
 
 def at(epoch: int, step_in_epoch: int) -> Position:
-    return Position(epoch * 8 + step_in_epoch, epoch, step_in_epoch, 8, ORDER, 0.5)
+    return Position(epoch * 8 + step_in_epoch, epoch, step_in_epoch, 8, ORDER, 0.5, 8 * step_in_epoch)
 
 
 def fresh(steps: int, **changed: Any) -> Position:
@@ -66,20 +67,31 @@ def test_wrong_options_end_in_one_line(words: list[str], line: str) -> None:
 
 
 def test_a_run_goes_on_in_the_middle_of_an_epoch_under_the_same_order_only() -> None:
-    assert continue_from(at(3, 5), fresh(8), 10) == at(3, 5)
+    assert continue_from(at(3, 5), fresh(8), 10, PLAN) == at(3, 5)
     for name, was in ORDER.items():
         with pytest.raises(InputError, match=rf"of an epoch with {name}={was}, this run has {name}=7: go on with"):
-            continue_from(at(3, 5), fresh(8, **{name: 7}), 10)
+            continue_from(at(3, 5), fresh(8, **{name: 7}), 10, PLAN)
 
 
 def test_between_epochs_the_order_may_change_and_the_steps_count_on() -> None:
-    assert continue_from(at(3, 0), fresh(4, ranks=4), 10) == Position(24, 3, 0, 4, ORDER | {"ranks": 4}, 0.5)
+    plan = EpochPlan(70, 4, 4, 4)
+    assert continue_from(at(3, 0), fresh(4, seed=4), 10, plan) == Position(24, 3, 0, 4, ORDER | {"seed": 4}, 0.5)
+
+
+@pytest.mark.parametrize(("batch_size", "size"), [(4, 2), (8, 1), (1, 8), (4, 1), (3, 1), (4, 4), (20, 1), (70, 1)])
+def test_in_the_middle_of_an_epoch_it_goes_on_with_the_rows_that_are_left_on_any_number_of_ranks(
+    batch_size: int, size: int
+) -> None:
+    plan = EpochPlan(70, 70 // (batch_size * size), batch_size, size)
+    found = continue_from(at(3, 5), fresh(plan.steps), 10, plan)
+    assert (found.step, found.epoch, found.place) == (29, 3, 40)
+    assert found.steps_per_epoch - found.step_in_epoch == 30 // (batch_size * size)
 
 
 def test_a_run_does_not_go_back_to_fewer_epochs() -> None:
     with pytest.raises(InputError, match="has 11 epochs behind it, epochs=10 asks for fewer"):
-        continue_from(at(11, 0), fresh(8), 10)
-    assert continue_from(at(10, 0), fresh(8), 10).epoch == 10
+        continue_from(at(11, 0), fresh(8), 10, PLAN)
+    assert continue_from(at(10, 0), fresh(8), 10, PLAN).epoch == 10
 
 
 def test_every_option_and_input_that_decides_the_order_of_rows_is_told_apart(dataset: Path) -> None:
@@ -88,13 +100,9 @@ def test_every_option_and_input_that_decides_the_order_of_rows_is_told_apart(dat
         return row_order(job, read_inputs(job, LocalComm()))
 
     base = order(batch_size=10)
-    assert order(batch_size=10, decode_threads=7) == base
-    for other, name in (
-        (order(batch_size=9), "data.batch_size"),
-        (order(batch_size=10, shuffle_rows=3), "data.shuffle_rows"),
-        (order(batch_size=10, seed=5), "seed"),
-    ):
-        assert [key for key in base if other[key] != base[key]] == [name]
+    assert order(batch_size=10, decode_threads=7) == order(batch_size=9) == base
+    other = order(batch_size=10, seed=5)
+    assert [key for key in base if other[key] != base[key]] == ["seed"]
 
 
 def test_the_smallest_batches_that_batch_norm_can_take_are_let_through() -> None:

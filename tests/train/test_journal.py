@@ -10,6 +10,7 @@ from ml_images.train.evaluation import Evaluation
 from ml_images.train.journal import RunJournal
 from ml_images.train.model import ModelConfig, OptimConfig, build_model, build_optimizer
 from ml_images.train.progress import Progress
+from ml_images.train.reader import Stages
 from ml_images.train.run_folder import RunFolder
 
 
@@ -26,13 +27,14 @@ def test_an_epoch_is_told_drawn_and_kept(tmp_path: Path) -> None:
     folder.claim({})
     model = build_model(ModelConfig("tiny_cnn"), 2)
     optimizer = build_optimizer(OptimConfig(), model)
-    journal = RunJournal(
-        folder, Progress(out, 2, 64), scalars, model, optimizer, {"seed": 3}, images_per_step=64, keep=2
-    )
-    journal.step(1, 0, 0.9, 0.01)
-    journal.epoch(
-        {"epoch": 1, "step": 2, "loss": 0.8, "elapsed_s": 4.0, "steps_per_s": 0.5}, Evaluation(10, 0.7, 0.6, 0.2, 2, 0)
-    )
+    stages = Stages()
+    progress = Progress(out, 2, 64)
+    journal = RunJournal(folder, progress, scalars, model, optimizer, {"seed": 3}, 64, keep=2, stages=stages)
+    journal.step(1, 0, 0.9, 0.01, 0.25)
+    stages.add("read", 0.5)
+    stages.add("decode", 2.5, skipped=3)
+    epoch = {"epoch": 1, "step": 2, "loss": 0.8, "elapsed_s": 4.0, "waited_s": 1.0, "steps_per_s": 0.5}
+    journal.epoch(epoch, Evaluation(10, 0.7, 0.6, 0.2, 2, 0))
     journal.save(Position(2, 1, 0, 2, {}), 0.6)
 
     assert ("train/loss", 0.9, 1) in scalars.written
@@ -41,9 +43,10 @@ def test_an_epoch_is_told_drawn_and_kept(tmp_path: Path) -> None:
     record = json.loads(folder.history.read_text())
     assert record["images_per_s"] == pytest.approx(32.0)
     assert record["validation"]["prior"] == 0.2
-    assert (
-        "epoch 1: training loss 0.8000, 32.0 images/s; validation mAP 0.6000 (random scores 0.2000)" in out.getvalue()
-    )
+    assert record["reading_s"] == {"read": 0.5, "decode": 2.5}
+    told = out.getvalue()
+    assert "epoch 1: training loss 0.8000, 32.0 images/s; waited 1.0 s (25%) for data, slowest to decode" in told
+    assert "; 3 pictures left out; validation mAP 0.6000 (random scores 0.2000)" in told
     kept = checkpoint.latest(folder.checkpoints)
     assert kept is not None
     assert (kept.score, kept.config) == (0.6, {"seed": 3})

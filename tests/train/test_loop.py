@@ -3,6 +3,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -10,11 +11,12 @@ from torch import Tensor, nn
 from ml_images.train import checkpoint
 from ml_images.train.checkpoint import Checkpoint, Position
 from ml_images.train.comm import LocalComm
-from ml_images.train.data import Batch
 from ml_images.train.evaluation import Evaluation
 from ml_images.train.loop import Diverged, LoopConfig, Task, fit
 from ml_images.train.losses import multilabel_bce
 from ml_images.train.model import ModelConfig, OptimConfig, build_model, build_optimizer
+from ml_images.train.reader import Batch, SparseTargets
+from ml_images.train.transforms import normalise
 
 STEPS = 4  # an epoch
 FRESH = Position(0, 0, 0, STEPS, {})
@@ -33,7 +35,7 @@ class Diary:
     epochs: list[tuple[dict[str, Any], Evaluation | None]] = field(default_factory=list)
     saved: dict[int, Checkpoint] = field(default_factory=dict)
 
-    def step(self, step: int, epoch: int, loss: float, lr: float) -> None:
+    def step(self, step: int, epoch: int, loss: float, lr: float, waited_s: float) -> None:
         self.steps.append((step, epoch, loss, lr))
 
     def epoch(self, record: dict[str, Any], evaluation: Evaluation | None) -> None:
@@ -45,13 +47,23 @@ class Diary:
         self.saved[position.step] = Checkpoint(position, score, {}, copies)
 
 
-def batches(epoch: int, skip: int) -> Iterable[Batch]:
+ROWS = 4  # a step
+
+
+def batches(epoch: int, place: int) -> Iterable[Batch]:
     """More than an epoch asks for, different in every epoch."""
-    for index in range(skip, STEPS + 2):
+    for index in range(place // ROWS, STEPS + 2):
         generator = torch.Generator().manual_seed(100 * epoch + index)
         images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8, generator=generator)
-        targets = (images.float().mean(dim=(2, 3)) > 127.5).float()
-        yield Batch([f"{epoch}-{index}-{row}" for row in range(4)], images, targets)
+        found = (images.float().mean(dim=(2, 3)) > 127.5).nonzero()
+        offsets = torch.searchsorted(found[:, 0].contiguous(), torch.arange(ROWS + 1))
+        targets = SparseTargets(offsets, found[:, 1], torch.ones(len(found)))
+        keys = [f"{epoch}-{index}-{row}" for row in range(ROWS)]
+        yield Batch(keys, np.arange(ROWS), images, targets, torch.ones(ROWS, dtype=torch.bool))
+
+
+def inputs(batch: Batch, epoch: int) -> tuple[Tensor, Tensor]:
+    return normalise(batch.images), batch.targets.dense(3, batch.mask, torch.device("cpu"))
 
 
 def make_task(
@@ -67,9 +79,10 @@ def make_task(
         optimizer=optimizer,
         loss=loss,
         batches=feed,
+        inputs=inputs,
+        rows_per_step=ROWS,
         evaluate=lambda: Evaluation(8, 0.7, 0.6, 0.5, 3, 0),
         lr_at=lambda step: lr / (step + 1),
-        device=torch.device("cpu"),
     )
 
 
@@ -93,7 +106,7 @@ def test_every_step_of_every_epoch_is_made_with_its_own_learning_rate() -> None:
 def test_one_step_is_plain_sgd() -> None:
     batch = next(iter(batches(0, 0)))
     by_hand = make_task().model
-    multilabel_bce(by_hand(normalised(batch.images)), batch.targets).backward()
+    multilabel_bce(by_hand(normalised(batch.images)), inputs(batch, 0)[1]).backward()
     expected = [p - 0.01 * (p.grad + (1e-4 * p if p.ndim > 1 else 0)) for p in by_hand.parameters()]
     task = make_task(feed=lambda epoch, skip: [batch])
     run(task, LoopConfig(epochs=1), Position(0, 0, 0, 1, {}))
@@ -123,7 +136,7 @@ def test_a_resumed_run_ends_bit_for_bit_like_one_run(interrupted_at: int) -> Non
 
 def untimed(diary: Diary) -> list[tuple[dict[str, Any], Evaluation | None]]:
     """What a diary says of its epochs, apart from how long they took."""
-    timed = ("elapsed_s", "steps_per_s")
+    timed = ("elapsed_s", "steps_per_s", "waited_s")
     return [({name: v for name, v in record.items() if name not in timed}, seen) for record, seen in diary.epochs]
 
 

@@ -1,0 +1,260 @@
+"""Rows in the order of an epoch as batches of pixels and targets: what comes is a function of the plan, not of timing.
+
+One thread reads row groups, in the order in which they are first needed and only as far ahead as memory was promised;
+others decode pictures into batches that exist already. The caller gets the batches in their order, and what is done
+ahead of him ends where BATCHES_AHEAD are ready.
+"""
+
+import collections
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from math import gcd
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ml_images.errors import InputError
+from ml_images.schemas import UNKNOWN
+from ml_images.train.decode import BadImage
+from ml_images.train.order import EpochOrder, Piece
+from ml_images.train.plan import Stretch
+from ml_images.train.row_groups import Row, RowGroup, RowGroups
+
+BATCHES_AHEAD = 3  # being decoded, or ready, while a step runs
+_ROWS_AT_ONCE = 8  # decoded by a thread before it asks again: 5 ms
+
+BadImages = Literal["raise", "skip"]
+Fill = Callable[[Row, int, NDArray[np.uint8]], None]  # row, its place, where its pixels go
+
+log = logging.getLogger(__name__)
+
+
+class SparseTargets(NamedTuple):
+    """Image i has the classes classes[offsets[i]:offsets[i + 1]], and as many confidences."""
+
+    offsets: Tensor  # int64 (batch + 1)
+    classes: Tensor  # int64
+    confidences: Tensor  # float32
+
+    def dense(self, num_classes: int, mask: Tensor, device: torch.device) -> Tensor:
+        """float32 (batch, num_classes) on `device`: a confidence, 0 absent, UNKNOWN not told; UNKNOWN throughout for
+        images that `mask` leaves out, so that they count for nothing."""
+        batch = len(self.offsets) - 1
+        targets = torch.zeros((batch, num_classes), dtype=torch.float32, device=device)
+        targets[~mask.to(device, non_blocking=True)] = UNKNOWN
+        image = torch.repeat_interleave(torch.arange(batch), self.offsets.diff())
+        cells = (image * num_classes + self.classes).to(device, non_blocking=True)
+        targets.view(-1)[cells] = self.confidences.to(device, non_blocking=True)
+        return targets
+
+
+class Batch(NamedTuple):
+    """`images` is lent: the next batch but one may be written into it."""
+
+    keys: list[str]  # empty where `mask` is False
+    places: NDArray[np.int64]  # in the epoch
+    images: Tensor  # uint8 (batch, 3, side, side), channels last in memory
+    targets: SparseTargets
+    mask: Tensor  # bool (batch,): False for what pads the last batch, and for broken pictures that are skipped
+
+
+@dataclass
+class Stages:
+    """Seconds that threads spent in each stage, and pictures that were skipped."""
+
+    seconds: dict[str, float] = field(default_factory=lambda: {"read": 0.0, "decode": 0.0})
+    skipped: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def add(self, stage: str, seconds: float, skipped: int = 0) -> None:
+        with self._lock:
+            self.seconds[stage] += seconds
+            self.skipped += skipped
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What all epochs of a run share. side: of the pictures; num_classes: what targets may name."""
+
+    groups: RowGroups
+    side: int
+    num_classes: int
+    threads: int
+    bad_images: BadImages = "raise"
+    stages: Stages = field(default_factory=Stages)
+
+    def batches(self, order: EpochOrder, stretch: Stretch, fill: Fill) -> Iterator[Batch]:
+        """The batches of `stretch`, one after the other. Raises InputError for a damaged file and, unless those are
+        skipped, for a broken picture."""
+        ring = collections.deque(self._slots(stretch.batch_size) for _ in range(BATCHES_AHEAD + 1))
+        held = HeldGroups(self.groups, order, stretch, self.stages)
+        reading = ThreadPoolExecutor(1, thread_name_prefix="read")
+        decoding = ThreadPoolExecutor(self.threads, thread_name_prefix="decode")
+        ahead: collections.deque[_Begun] = collections.deque()
+        try:
+            for step in range(stretch.steps):
+                if len(ahead) == BATCHES_AHEAD:
+                    done = ahead.popleft()
+                    yield self._finish(done)
+                    ring.append(done.images)
+                held.advance(step, reading)
+                ahead.append(self._begin(held.rows(step), stretch.places(step), ring.popleft(), fill, decoding))
+            while ahead:
+                yield self._finish(ahead.popleft())
+        finally:
+            for pool in (reading, decoding):
+                pool.shutdown(wait=True, cancel_futures=True)
+
+    def _slots(self, batch_size: int) -> Tensor:
+        shape = (batch_size, self.side, self.side, 3)
+        return torch.zeros(shape, dtype=torch.uint8, pin_memory=torch.cuda.is_available())
+
+    def _begin(
+        self,
+        rows: list[tuple[RowGroup, int] | None],
+        places: NDArray[np.int64],
+        images: Tensor,
+        fill: Fill,
+        pool: ThreadPoolExecutor,
+    ) -> "_Begun":
+        slots: NDArray[np.uint8] = images.numpy()
+        work = list(enumerate(rows))
+        shares = (work[start : start + _ROWS_AT_ONCE] for start in range(0, len(work), _ROWS_AT_ONCE))
+        return _Begun(places, images, [pool.submit(self._fill, share, places, slots, fill) for share in shares])
+
+    def _fill(
+        self,
+        work: list[tuple[int, tuple[RowGroup, int] | None]],
+        places: NDArray[np.int64],
+        slots: NDArray[np.uint8],
+        fill: Fill,
+    ) -> list[Row | None]:
+        began, skipped = time.perf_counter(), 0
+        rows: list[Row | None] = []
+        for slot, found in work:
+            if found is None:
+                rows.append(None)
+                slots[slot] = 0
+                continue
+            group, number = found
+            row = group.row(number)
+            try:
+                fill(row, int(places[slot]), slots[slot])
+            except BadImage as error:
+                told = f"the image of key '{row.key}' ({group.place}, row {number}) cannot be decoded: {error}"
+                if self.bad_images == "raise":
+                    raise InputError(f"{told}; data.bad_images=skip leaves such pictures out") from error
+                log.warning("%s: skipped", told)
+                skipped += 1
+                slots[slot] = 0
+                rows.append(None)
+                continue
+            self._check(row, group.place)
+            rows.append(row._replace(image=b""))
+        self.stages.add("decode", time.perf_counter() - began, skipped)
+        return rows
+
+    def _check(self, row: Row, place: str) -> None:
+        if len(row.classes) and not 0 <= row.classes.min() <= row.classes.max() < self.num_classes:
+            raise InputError(
+                f"key '{row.key}' ({place}) has classes {row.classes.tolist()}, the manifest says {self.num_classes} "
+                "classes"
+            )
+
+    def _finish(self, begun: "_Begun") -> Batch:
+        rows = list(itertools.chain.from_iterable(task.result() for task in begun.tasks))
+        lengths = [0 if row is None else len(row.classes) for row in rows]
+        present = [row for row in rows if row is not None]
+        classes = np.concatenate([row.classes for row in present]) if present else np.empty(0, np.int32)
+        sure = np.concatenate([row.confidences for row in present]) if present else np.empty(0, np.float32)
+        return Batch(
+            ["" if row is None else row.key for row in rows],
+            begun.places,
+            begun.images.permute(0, 3, 1, 2),
+            SparseTargets(
+                torch.tensor([0, *itertools.accumulate(lengths)]),
+                torch.from_numpy(classes.astype(np.int64)),
+                torch.from_numpy(sure.astype(np.float32)),
+            ),
+            torch.tensor([row is not None for row in rows]),
+        )
+
+
+class _Begun(NamedTuple):
+    places: NDArray[np.int64]
+    images: Tensor  # (batch, side, side, 3)
+    tasks: list[Future[list[Row | None]]]
+
+
+class HeldGroups:
+    """The row groups that a rank holds: read before they are needed, as far ahead as `limit` allows, and let go after
+    their last row was handed out."""
+
+    def __init__(self, groups: RowGroups, order: EpochOrder, stretch: Stretch, stages: Stages) -> None:
+        self._groups, self._order, self._stretch, self._stages = groups, order, stretch, stages
+        end = min(stretch.end, order.total)
+        self._pieces = collections.deque(order.pieces(stretch.rank, stretch.size, stretch.start, end))
+        self.limit = most_held(self._pieces, order.lanes, stretch)
+        self._held: dict[int, tuple[Piece, Future[_Loaded]]] = {}  # by row group, of the pieces in turn
+
+    def advance(self, step: int, pool: ThreadPoolExecutor) -> None:
+        """Let go of what steps before `step` were the last to need, and read on."""
+        first = self._stretch.start + step * self._stretch.batch_size * self._stretch.size
+        for group in [group for group, (piece, _) in self._held.items() if piece.last < first]:
+            del self._held[group]
+        while self._pieces and (len(self._held) < self.limit or self._pieces[0].group in self._held):
+            piece = self._pieces.popleft()
+            if piece.group in self._held:  # the end of one lane and the beginning of another
+                other, loaded = self._held[piece.group]
+                self._held[piece.group] = other._replace(last=max(other.last, piece.last)), loaded
+            else:
+                self._held[piece.group] = piece, pool.submit(self._load, piece.group)
+
+    def rows(self, step: int) -> list[tuple[RowGroup, int] | None]:
+        """(row group, row of it) at each place of the rank in `step`; None behind the end of the epoch."""
+        places = self._stretch.places(step)
+        inside = places < self._order.total
+        groups, nth = self._order.at(np.where(inside, places, 0))
+        found: list[tuple[RowGroup, int] | None] = []
+        for is_inside, group, number in zip(inside.tolist(), groups.tolist(), nth.tolist(), strict=True):
+            if not is_inside:
+                found.append(None)
+                continue
+            loaded = self._held[group][1].result()
+            found.append((loaded.group, int(loaded.rows[number])))
+        return found
+
+    def _load(self, group: int) -> "_Loaded":
+        began = time.perf_counter()
+        loaded = _Loaded(self._groups.read(group), self._order.rows_of(group))
+        self._stages.add("read", time.perf_counter() - began)
+        return loaded
+
+
+class _Loaded(NamedTuple):
+    group: RowGroup
+    rows: NDArray[np.int64]  # of it, in the order of the epoch
+
+
+def most_held(pieces: Iterable[Piece], lanes: int, stretch: Stretch) -> int:
+    """How many row groups a rank holds at most: two for each of its lanes, the one that is being used and the next, or
+    as many as a step needs, where row groups are small."""
+    begun = np.zeros(stretch.steps + 1, np.int64)  # less ended, summed up: needed by each step
+    per_step = stretch.batch_size * stretch.size
+    for piece in pieces:
+        begun[(piece.first - stretch.start) // per_step] += 1
+        begun[(piece.last - stretch.start) // per_step + 1] -= 1
+    return max(2 * lanes_of_rank(lanes, stretch.size), int(begun.cumsum().max()))
+
+
+def lanes_of_rank(lanes: int, size: int) -> int:
+    """From how many lanes a rank takes its rows."""
+    return lanes // gcd(lanes, size)

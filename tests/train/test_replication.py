@@ -1,0 +1,48 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ml_images.errors import InputError
+from ml_images.train.dataset import read_split
+from ml_images.train.replication import copies_of_groups, expected_rows, rounded
+
+Make = Callable[..., Path]
+
+
+def test_factors_are_rounded_up_as_often_as_they_say() -> None:
+    factors = np.array([1.0, 2.3, 0.5, 7.75] * 500, np.float32)
+    hashes = np.random.default_rng(0).integers(0, 2**64, 2000, np.uint64)
+    copies = np.stack([rounded(factors, hashes, 3, epoch) for epoch in range(200)])
+    assert set(np.unique(copies[:, 1::4])) == {2, 3} and set(np.unique(copies[:, 0::4])) == {1}
+    for kind, factor in enumerate((1.0, 2.3, 0.5, 7.75)):
+        assert copies[:, kind::4].mean() == pytest.approx(factor, abs=0.01)
+    assert np.abs(copies.mean(axis=0) - factors).max() < 0.2  # for each row, over epochs
+
+
+def test_a_row_is_rounded_by_its_key_whatever_lies_beside_it() -> None:
+    factors, hashes = np.full(100, 1.5, np.float32), np.arange(100, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    whole = rounded(factors, hashes, 1, 2)
+    assert np.array_equal(whole[40:], rounded(factors[40:], hashes[40:], 1, 2))
+    assert not np.array_equal(whole, rounded(factors, hashes, 1, 3))
+    assert not np.array_equal(whole, rounded(factors, hashes, 2, 2))
+
+
+def test_the_factors_of_a_data_set_are_those_of_its_rows(make_dataset: Make) -> None:
+    split = read_split(str(make_dataset(train=(5, 7, 6), factors=[1.0, 2.0, 3.5])), "train")
+    assert expected_rows(split) == 6 * (1 + 2 + 3.5)
+    copies = copies_of_groups(split, 0, 0)
+    assert [len(group) for group in copies] == [5, 7, 6]
+    flat = np.concatenate(copies)
+    assert (flat[0::3] == 1).all() and (flat[1::3] == 2).all() and set(flat[2::3]) == {3, 4}
+
+
+def test_a_data_set_without_replication_is_not_read_for_it(make_dataset: Make) -> None:
+    assert expected_rows(read_split(str(make_dataset(train=(5, 7))), "train")) == 12
+
+
+def test_a_factor_that_is_no_number_is_refused(make_dataset: Make) -> None:
+    split = read_split(str(make_dataset(train=(5, 7), factors=[float("nan")])), "train")
+    with pytest.raises(InputError, match="replication that is no number"):
+        expected_rows(split)

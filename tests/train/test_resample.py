@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from ml_images.train.resample import resample
+
+
+def noise(width: int, height: int, seed: int = 0) -> np.ndarray:
+    """Smooth enough to look like a picture, and full of edges."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (max(2, height // 5), max(2, width // 5), 3), np.uint8)
+    return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def resampled(pixels: np.ndarray, box, side: int, **options) -> np.ndarray:
+    out = np.zeros((side, side, 3), np.uint8)
+    resample(pixels, box, out, **options)
+    return out
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.sampled_from([32, 64, 100]), st.integers(0, 5), st.data())
+@settings(max_examples=60)
+def test_it_gives_what_pillows_bilinear_filter_gives(width, height, side, seed, data):
+    pixels = noise(width, height, seed)
+    left, upper = data.draw(st.floats(0, width - 1)), data.draw(st.floats(0, height - 1))
+    box = (left, upper, data.draw(st.floats(left + 1, width)), data.draw(st.floats(upper + 1, height)))
+    wanted = np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.BILINEAR, box=box))
+    found = resampled(pixels, box, side)
+    assert np.abs(found.astype(int) - wanted.astype(int)).max() <= 2
+    assert np.abs(found.astype(int) - wanted.astype(int)).mean() < 0.5
+
+
+def slow_legacy(pixels: np.ndarray, box, side: int) -> np.ndarray:
+    """TensorFlow 1's resize_bilinear of the crop, a pixel at a time."""
+    left, upper, right, lower = box
+    crop = pixels[upper:lower, left:right].astype(float)
+    height, width = crop.shape[:2]
+    out = np.empty((side, side, 3))
+    for y in range(side):
+        for x in range(side):
+            row, column = y * height / side, x * width / side
+            top, first = int(row), int(column)
+            below, second = min(top + 1, height - 1), min(first + 1, width - 1)
+            down, over = row - top, column - first
+            upper_row = crop[top, first] * (1 - over) + crop[top, second] * over
+            lower_row = crop[below, first] * (1 - over) + crop[below, second] * over
+            out[y, x] = upper_row * (1 - down) + lower_row * down
+    return out
+
+
+@pytest.mark.parametrize("box", [(0, 0, 90, 70), (10, 5, 60, 68), (3, 3, 20, 12)])
+def test_without_antialias_it_gives_what_tensorflow_1_gives(box):
+    pixels = noise(90, 70)
+    found = resampled(pixels, box, 40, antialias=False)
+    assert np.abs(found - slow_legacy(pixels, box, 40)).max() <= 1
+
+
+def test_a_mirrored_picture_is_the_mirror_of_the_other():
+    pixels = noise(80, 60)
+    box = (3.5, 2.0, 70.25, 59.0)
+    assert np.array_equal(resampled(pixels, box, 32, mirror=True), resampled(pixels, box, 32)[:, ::-1])
+
+
+def test_one_colour_stays_that_colour():
+    for level in (0, 1, 127, 254, 255):
+        pixels = np.full((37, 51, 3), level, np.uint8)
+        for antialias in (True, False):
+            assert (resampled(pixels, (0, 0, 51, 37), 48, antialias=antialias) == level).all()
+
+
+def test_a_box_at_its_own_size_is_the_box():
+    pixels = noise(64, 64)
+    assert np.array_equal(resampled(pixels, (8, 16, 40, 48), 32), pixels[16:48, 8:40])
+
+
+def test_a_strong_reduction_is_a_mean():
+    board = np.indices((320, 320)).sum(0) % 2 * 255
+    pixels = np.repeat(board[:, :, None], 3, 2).astype(np.uint8)
+    assert np.abs(resampled(pixels, (0, 0, 320, 320), 32).astype(int) - 128).max() <= 2
