@@ -6,7 +6,18 @@ from collections.abc import Sequence
 from ml_images import entry
 from ml_images.errors import InputError
 
-JOBS = ("annotate", "cooccur", "augment", "download", "extract", "materialize", "verify", "describe")
+JOBS = (
+    "annotate",
+    "cooccur",
+    "augment",
+    "download",
+    "extract",
+    "materialize",
+    "verify",
+    "export",
+    "ingest",
+    "describe",
+)
 COMMANDS = (*JOBS, "sample")
 
 USAGE = """usage: ml-images <command> [file.yaml ...] [key=value ...]
@@ -18,6 +29,8 @@ USAGE = """usage: ml-images <command> [file.yaml ...] [key=value ...]
   extract       archives and labels -> images, the same for keys that are members of archives
   materialize   labels and images -> the data set for training
   verify        a data set -> whether every file is as it was written
+  export        a data set -> TFRecords, WebDataset tars or an ImageFolder
+  ingest        those of anybody -> labels, images, vocabulary
   describe      all of it -> report.html and report.json
   sample        write or serve a miniature world to try the chain on; write lists of any size
 

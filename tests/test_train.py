@@ -99,6 +99,31 @@ def test_one_process_trains_reports_and_has_nothing_left_to_do(plain: Plain, dat
     assert [record["epoch"] for record in history(tmp_path / "run")] == [1, 2, 3, 4]
 
 
+def test_both_readers_train_to_the_same_loss(plain: Plain, dataset: Path, tmp_path: Path) -> None:
+    for reader in ("arrow", "petastorm"):
+        words = [f"data.path={dataset}", f"output={tmp_path / reader}", "epochs=2", *TINY, f"data.reader={reader}"]
+        code, _, said = plain(*words)
+        assert code == 0, said
+    assert history(tmp_path / "arrow") == history(tmp_path / "petastorm")
+    final = "checkpoints/step-0000000032.safetensors"
+    assert digest_of(tmp_path / "arrow" / final) == digest_of(tmp_path / "petastorm" / final)
+
+
+def test_a_run_cut_off_within_an_epoch_goes_on_with_the_rows_that_are_left_and_another_batch_size(
+    plain: Plain, dataset: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    words = [f"data.path={dataset}", f"output={run}", *TINY, "checkpoint_every_steps=10", "epochs=2"]
+    assert plain(*words, "keep_checkpoints=9")[0] == 0
+    for path in checkpoint.list_checkpoints(run / "checkpoints"):
+        if path.name > "step-0000000010.safetensors":
+            path.unlink()
+    code, output, said = plain(*words, "data.batch_size=24")  # 120 of 192 rows are behind it: 3 steps are left
+    assert code == 0, said
+    assert "from step 10;" in output
+    assert [record["step"] for record in history(run)] == [13, 21]
+
+
 def test_a_run_goes_on_with_fewer_steps_an_epoch_and_loses_nothing(plain: Plain, dataset: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     words = [f"data.path={dataset}", f"output={run}", *TINY, "checkpoint_every_steps=2"]

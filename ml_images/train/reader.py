@@ -210,7 +210,7 @@ class HeldGroups:
         first = self._stretch.start + step * self._stretch.batch_size * self._stretch.size
         for group in [group for group, (piece, _) in self._held.items() if piece.last < first]:
             del self._held[group]
-        while self._pieces and (len(self._held) < self.limit or self._pieces[0].group in self._held):
+        while self._pieces and len(self._held) < self.limit:
             piece = self._pieces.popleft()
             if piece.group in self._held:  # the end of one lane and the beginning of another
                 other, loaded = self._held[piece.group]

@@ -1,0 +1,89 @@
+from pathlib import Path
+
+import pytest
+
+from ml_images.errors import InputError
+from ml_images.interchange.inputs import find_inputs, find_vocabulary
+from ml_images.storage import tables
+
+
+def make(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"x")
+
+
+def test_files_of_the_format_below_a_folder_with_their_splits(tmp_path: Path) -> None:
+    make(
+        tmp_path,
+        "b.tfrecords",
+        "train/1.tfrecord",
+        "train/0.tfrecords",
+        "val/x/0.tfrec",
+        "val/0.tar",
+        "_staging/9.tfrecords",
+    )
+    make(tmp_path, "web/test/0.tar.gz", "web/test/1.zip", "web/test/.2.tar")
+    found = find_inputs([str(tmp_path)], "tfrecord")
+    assert [(one.kind, one.source.removeprefix(f"{tmp_path}/"), one.split) for one in found] == [
+        ("tfrecord", "b.tfrecords", ""),
+        ("tfrecord", "train/0.tfrecords", "train"),
+        ("tfrecord", "train/1.tfrecord", "train"),
+        ("tfrecord", "val/x/0.tfrec", ""),
+    ]
+    found = find_inputs([str(tmp_path / "[vw]*")], "webdataset")
+    assert [one.source.removeprefix(f"{tmp_path}/") for one in found] == ["val/0.tar", "web/test/0.tar.gz"]
+    assert [one.split for one in found] == ["val", "test"]
+
+
+def test_a_file_is_read_once_and_a_named_record_file_may_end_as_it_likes(tmp_path: Path) -> None:
+    make(tmp_path, "train/a-00001-of-00002")
+    name = str(tmp_path / "train/a-00001-of-00002")
+    (one,) = find_inputs([name, str(tmp_path / "train/a*")], "tfrecord")
+    assert (one.source, one.location, one.split) == (name, name, "train")
+
+
+def test_image_folders_with_and_without_splits(tmp_path: Path) -> None:
+    make(tmp_path, "a/train/dog/1.jpg", "a/train/cat/1.jpg", "a/val/dog/2.jpg", "b/dog/1.jpg", "b/list.csv")
+    found = find_inputs([str(tmp_path / "a")], "imagefolder")
+    assert [(one.kind, one.split, one.folder) for one in found] == [
+        ("folder", "train", "cat"),
+        ("folder", "train", "dog"),
+        ("folder", "val", "dog"),
+    ]
+    assert [one.folder for one in find_inputs([str(tmp_path / "b")], "imagefolder")] == ["dog"]
+    make(tmp_path, "a/other/dog/1.jpg")
+    with pytest.raises(InputError, match="has the splits train, val and 'other'"):
+        find_inputs([str(tmp_path / "a")], "imagefolder")
+
+
+def test_listings_say_what_is_in_an_image_folder(tmp_path: Path) -> None:
+    make(tmp_path, "train/0/1.jpg", "labels/train/000000.parquet", "labels/val/000000.parquet", "vocabulary.parquet")
+    found = find_inputs([str(tmp_path)], "imagefolder")
+    assert [(one.kind, one.split) for one in found] == [("listing", "train"), ("listing", "val")]
+    assert find_vocabulary([str(tmp_path / "train"), str(tmp_path)]) == str(tmp_path / "vocabulary.parquet")
+    assert find_vocabulary([str(tmp_path / "train")]) is None
+
+
+def test_wrong_inputs_are_one_line(tmp_path: Path) -> None:
+    make(tmp_path, "x.zip", "empty/readme")
+    for patterns, format, told in (
+        ([f"{tmp_path}/none"], "tfrecord", "does not exist"),
+        ([f"{tmp_path}/*.tfrecords"], "tfrecord", "matches no file"),
+        ([f"{tmp_path}/empty"], "tfrecord", "no files that end with .tfrecord"),
+        ([f"{tmp_path}/x.zip"], "webdataset", "accepted: files that end with .tar"),
+        ([f"{tmp_path}/x.zip"], "imagefolder", "is a file"),
+        ([f"{tmp_path}/empty"], "imagefolder", "no folders of classes"),
+    ):
+        with pytest.raises(InputError, match=told) as caught:
+            find_inputs(patterns, format)  # type: ignore[arg-type]
+        assert "\n" not in str(caught.value)
+
+
+def test_an_export_that_was_not_finished_is_refused(tmp_path: Path) -> None:
+    tables.claim(str(tmp_path / "out"), "export")
+    make(tmp_path, "out/train/0.tar")
+    with pytest.raises(InputError, match="is not finished"):
+        find_inputs([str(tmp_path / "out")], "webdataset")
+    tables.mark_done(str(tmp_path / "out"))
+    assert len(find_inputs([str(tmp_path / "out")], "webdataset")) == 1
