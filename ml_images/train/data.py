@@ -7,11 +7,13 @@ an epoch.
 """
 
 import contextlib
+import functools
 import logging
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -28,9 +30,7 @@ from ml_images.train.replication import copies_of_groups
 from ml_images.train.row_groups import COLUMNS, ArrowRowGroups, RowGroup, RowGroups, to_row_group
 from ml_images.train.transforms import Augmentation, Preprocessing, evaluation_crop, training_crop
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # petastorm 0.12 imports what pyarrow 14 and setuptools call deprecated
-    import petastorm
+if TYPE_CHECKING:
     from petastorm.transform import TransformSpec
 
 
@@ -105,7 +105,7 @@ def evaluation_batches(split: Split, config: DataConfig, stretch: Stretch) -> It
     return open_reader(split, config).batches(order, stretch, fill)
 
 
-def transform_spec(image_size: int, num_classes: int) -> TransformSpec:
+def transform_spec(image_size: int, num_classes: int) -> "TransformSpec":
     """For petastorm.make_batch_reader(..., transform_spec=...): rows of fixed shape, which it needs.
 
     `image` becomes uint8 (image_size, image_size, 3), the evaluation crop; `targets` float32 (num_classes,).
@@ -124,7 +124,7 @@ def transform_spec(image_size: int, num_classes: int) -> TransformSpec:
         frame["image"], frame["targets"] = images, list(targets)
         return frame
 
-    return TransformSpec(
+    return _petastorm().TransformSpec(
         transform,
         edit_fields=[
             ("image", np.uint8, (image_size, image_size, 3), False),
@@ -148,6 +148,7 @@ class PetastormRowGroups:
                 f"data.path: Petastorm takes the path for a URL, so '?', '#' and ';' cannot be in '{split.location}'"
             )
         check_folder(split.location.rpartition("/")[0])
+        self._petastorm = _petastorm()
         _quieten_petastorm()
         self._split = split
 
@@ -157,10 +158,10 @@ class PetastormRowGroups:
         place = f"{location}, row group {number}"
         groups = self._split.groups_per_file[self._split.files.index(file)]
         try:
-            reader = petastorm.make_batch_reader(
+            reader = self._petastorm.make_batch_reader(
                 f"file://{location}",  # as_uri would quote the '=', which Petastorm does not unquote
                 schema_fields=COLUMNS,
-                transform_spec=_LISTS_AS_BYTES,
+                transform_spec=self._petastorm.TransformSpec(_as_bytes, edit_fields=_AS_BYTES),
                 cur_shard=number,
                 shard_count=groups,
                 shuffle_row_groups=False,
@@ -202,9 +203,16 @@ def _as_bytes(frame: Any) -> Any:
 
 
 # make_batch_reader wants lists of equal length, and Petastorm 0.12 has no codec for others.
-_LISTS_AS_BYTES = TransformSpec(
-    _as_bytes, edit_fields=[("classes", np.bytes_, (), False), ("confidences", np.bytes_, (), False)]
-)
+_AS_BYTES = [("classes", np.bytes_, (), False), ("confidences", np.bytes_, (), False)]
+
+
+@functools.cache
+def _petastorm() -> ModuleType:
+    """Petastorm, for those who want it: importing it takes 0.2 s, and it goes with few versions of pyarrow only."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # petastorm 0.12 imports what pyarrow 14 and setuptools call deprecated
+        import petastorm
+    return petastorm
 
 
 def _quieten_petastorm() -> None:
