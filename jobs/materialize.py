@@ -3,49 +3,87 @@
 Examples:
   spark-submit jobs/materialize.py annotations=out/annotate images=out/download/images output=out/materialize
   ml-images materialize annotations=out/annotate images=out/download/images output=out/materialize layout.ranks=32
+  ml-images materialize annotations=A images=I output=O groups=dedup/groups splits.folds=10 splits.fold=3
+  ml-images materialize annotations=A images=I output=O "splits.lists=[val=val_keys.txt]" replication.kind=sqrt
+
+With append=true keys that the data set in the output lacks are added to it as new files, by the same rule for splits;
+it stays as it was until all of them are there. Without, the data set is written anew. A second version beside the first
+has an output of its own.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ml_images import config, entry
+from ml_images.labels.per_split import lacking, warnings
+from ml_images.labels.replication import ReplicationConfig
 from ml_images.labels.splits import SplitConfig
 from ml_images.options import option
 from ml_images.report.job import JobReport
 from ml_images.spark import session
-from ml_images.spark.materialize import LayoutConfig, finish_dataset, write_dataset
+from ml_images.spark.dataset_join import Inputs
+from ml_images.spark.dataset_layout import LayoutConfig
+from ml_images.spark.dataset_publish import open_to_append, publish
+from ml_images.spark.materialize import Options, write_dataset
+from ml_images.spark.split_tables import write_split_tables
 from ml_images.storage import tables
 from ml_images.storage.lock import locked
 from ml_images.storage.paths import join, resolve
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Job:
     annotations: str = option(help="output folder of jobs/annotate.py (tables labels and vocabulary)")
     images: str = option(help="images table that jobs/download.py wrote")
-    output: str = option(help="folder for the table dataset and report.json")
+    output: str = option(help="folder for the table dataset, tables about its splits, and report.json")
+    groups: str = option("", "near duplicates: Parquet with key and group; a group is never in two splits")
+    append: bool = option(False, "add the keys that the data set in output lacks, instead of writing it anew")
     splits: SplitConfig = field(default_factory=SplitConfig)
     layout: LayoutConfig = field(default_factory=LayoutConfig)
+    replication: ReplicationConfig = field(default_factory=ReplicationConfig)
     spark: dict[str, str] = option({}, "Spark settings, e.g. spark.spark.executor.memory=4g")
+
+    def __post_init__(self) -> None:
+        if self.append and self.splits.folds:
+            raise ValueError(
+                "append=true does not go with splits.folds, as folds are made of all rows at once: write the data set "
+                "anew, or a second one with another output"
+            )
 
 
 def main(argv: Sequence[str]) -> int:
     job = config.load(Job, argv, program="materialize.py", doc=__doc__)
-    annotations, images, output = resolve(job.annotations), resolve(job.images), resolve(job.output)
-    labels, dataset = join(annotations, "labels"), join(output, "dataset")
+    annotations, output = resolve(job.annotations), resolve(job.output)
+    labels, images, dataset = join(annotations, "labels"), resolve(job.images), join(output, "dataset")
     tables.require(labels, "labels")
     tables.require(images, "images")
     vocabulary = tables.read_table(join(annotations, "vocabulary"), "vocabulary")
+    if job.append:
+        tables.require(dataset, "dataset")
     tables.claim(output, "materialize")
     report = JobReport("materialize", output, config.to_dict(job))
+    options = Options(job.splits, job.layout, job.replication)
+    inputs = Inputs(labels, images, resolve(job.groups) if job.groups else "", dataset if job.append else "")
     with locked(dataset):
+        tables.claim(dataset, "dataset")
+        existing = open_to_append(dataset, vocabulary, options) if job.append else {}
         with session.opened("materialize", job.spark) as spark:
-            written = write_dataset(spark, labels, images, dataset, len(vocabulary), job.splits, job.layout)
-        finish_dataset(dataset, vocabulary, written, config.to_dict(job))
+            written = write_dataset(spark, inputs, dataset, len(vocabulary), options, existing)
+        write_split_tables(output, written)
+        manifest = publish(dataset, vocabulary, written, config.to_dict(job), append=job.append)
     report.counts["rows"] = written.counts
-    report.counts["rows by split"] = {split: layout.rows for split, layout in written.layouts.items()}
-    report.counts["row groups by split"] = {split: layout.row_groups for split, layout in written.layouts.items()}
-    report.finish(classes=len(vocabulary))
+    for what in ("rows", "row_groups"):
+        told = {split: counts[what] for split, counts in manifest["splits"].items()}
+        report.counts[f"{what.replace('_', ' ')} by split"] = told
+    missing = lacking(written.labels, vocabulary)
+    if written.fold_labels:
+        missing |= lacking(written.fold_labels, vocabulary)
+    for line in warnings(missing):
+        logger.warning(line)
+    report.finish(classes=len(vocabulary), labels_without_images=missing, replication=manifest["replication"])
     return entry.DONE
 
 

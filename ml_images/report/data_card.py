@@ -8,7 +8,7 @@ CARD = "_card.md"  # readers of Parquet pass over names that begin with an under
 _PAGE = """# A multi-label image data set
 
 {total:,} pictures with labels of {num_classes:,} classes, {megabytes:,.1f} MB in {files:,} files, written {written_at}
-by ml-images {version}{commit}.
+by ml-images {version}{commit}.{appended}
 
 | split | rows | row groups | files | bytes |
 |---|---|---|---|---|
@@ -23,12 +23,13 @@ by ml-images {version}{commit}.
 | width, height | int32 | of that JPEG, in pixels |
 | classes | list of int32 | ascending; a class is a row number of `_vocabulary` |
 | confidences | list of float32 | one for each class: in (0, 1], 0 where a person saw that it is absent, -1 unknown |
-| replication | float32 | how often the picture is to be shown in an epoch |
+| replication | float32 | how often the picture is to be shown in an epoch, on average; 1 outside of train |
 | split | string | the folder: split=train, split=val, split=test |
 
-A class that a row does not name is unlabelled, which is not the same as absent. Rows lie in a random order (seed
-{seed}), so every row group is a fair sample of its split.
-
+A class that a row does not name is unlabelled, which is not the same as absent. Rows were split {rule}. They lie in
+the order of a hash of (seed {seed}, key), so every row group is a fair sample of its split{in_files}. The row groups of
+a split have about equal bytes, and their number is a multiple of {lanes} where there are enough rows.
+{replication}
 ## Reading
 
     pyarrow.parquet.read_table("DATASET/split=val", columns=["key", "classes"])
@@ -41,14 +42,28 @@ job and the versions. The pictures belong to those who made them; what may be do
 """
 
 
+_REPLICATION = """
+## Replication
+
+Images of rare classes (below {threshold:g} of the images of train) are to be shown more often, by the {kind} rule: an
+epoch shows {epoch_rows:,.0f} images instead of {train_rows:,}; {classes_repeated:,} classes are repeated, {largest:.1f}
+times at most.
+
+| class | | share of train | share of an epoch |
+|---|---|---|---|
+{shares}
+"""
+
+
 def data_card(manifest: Mapping[str, Any]) -> str:
     """Markdown; `manifest` as storage.manifest describes it."""
-    files = manifest["files"]
+    files, config = manifest["files"], manifest["config"]
     rows = []
     for split, told in manifest["splits"].items():
         sizes = [file["bytes"] for name, file in files.items() if name.startswith(f"split={split}/")]
         rows.append(f"| {split} | {told['rows']:,} | {told['row_groups']:,} | {len(sizes):,} | {sum(sizes):,} |")
     commit = manifest["commit"]
+    appended = manifest["appended"]
     return _PAGE.format(
         total=sum(told["rows"] for told in manifest["splits"].values()),
         num_classes=manifest["num_classes"],
@@ -57,6 +72,36 @@ def data_card(manifest: Mapping[str, Any]) -> str:
         written_at=manifest["written_at"],
         version=manifest["versions"]["ml-images"],
         commit=f" (commit {commit[:12]})" if commit else "",
+        appended="".join(f"\n{more['rows']:,} of them were appended {more['written_at']}." for more in appended),
         splits="\n".join(rows),
-        seed=manifest["config"]["layout"]["seed"],
+        rule=_rule(config["splits"]),
+        seed=config["layout"]["seed"],
+        in_files=", of those that were written at the same time" if appended else "",
+        lanes=manifest["lanes"],
+        replication=_replication(manifest["replication"], config["replication"]),
+    )
+
+
+def _rule(splits: Mapping[str, Any]) -> str:
+    if splits["lists"]:
+        return "by given lists"
+    if splits["folds"]:
+        return f"into {splits['folds']} stratified folds (seed {splits['seed']}), of which fold {splits['fold']} is val"
+    return f"by a hash of their keys (seed {splits['seed']}), val {splits['val']:g} and test {splits['test']:g} of them"
+
+
+def _replication(told: Mapping[str, Any] | None, config: Mapping[str, Any]) -> str:
+    if told is None:
+        return ""
+    shares = [
+        f"| {share['class']} | {name} | {share['before']:.2g} | {share['after']:.2g} |"
+        for name, share in told["shares"].items()
+    ]
+    names = ("train_rows", "epoch_rows", "classes_repeated")
+    return _REPLICATION.format(
+        threshold=config["threshold"],
+        kind=config["kind"],
+        largest=told["largest_factor"],
+        shares="\n".join(shares),
+        **{name: told[name] for name in names},
     )

@@ -117,7 +117,7 @@ def read_split(location: str, name: str) -> Split:
     manifest = _manifest(filesystem, join(path, MANIFEST))
     expected = manifest["splits"].get(name, {"rows": 0, "row_groups": 0})
     folder = join(path, f"split={name}")
-    files = _parquet_files(filesystem, folder)
+    files = _promised(manifest, name, _parquet_files(filesystem, folder))
     with ThreadPoolExecutor(FOOTERS_AT_ONCE) as pool:
         footers = list(pool.map(lambda file: _footer(filesystem, join(folder, file)), files))
     row_groups = tuple(rows for footer in footers for rows in footer.rows)
@@ -141,7 +141,7 @@ def read_split(location: str, name: str) -> Split:
         groups_per_file=tuple(len(footer.rows) for footer in footers),
         row_groups=row_groups,
         largest=max((footer.largest for footer in footers), default=0),
-        replicated=manifest.get("config", {}).get("replication", {}).get("kind", "none") != "none",
+        replicated=bool(manifest.get("replication")),
     )
 
 
@@ -161,6 +161,14 @@ def _parquet_files(filesystem: fs.FileSystem, folder: str) -> list[str]:
         if info.type == fs.FileType.Directory:
             raise InputError(f"{folder} holds the folder '{info.base_name}', a split holds files only")
     return sorted(info.base_name for info in infos if not info.base_name.startswith(("_", ".")))
+
+
+def _promised(manifest: dict[str, Any], split: str, there: list[str]) -> list[str]:
+    """Those of the files that are there which the manifest names: others are of an append that was cut off, say."""
+    if "files" not in manifest:  # version 0.1
+        return there
+    named = {file.rpartition("/")[2] for file in manifest["files"] if file.startswith(f"split={split}/")}
+    return [file for file in there if file in named]
 
 
 def _lanes(manifest: dict[str, Any]) -> int:

@@ -2,7 +2,8 @@
 
 A crop for training keeps half of a picture in the mean, and decoding it alone takes two thirds of the time of decoding
 everything. No package on PyPI that decodes JPEG offers this, so the library is called directly: the one that the wheel
-`turbojpeg` brings along, or the system's. Calls leave Python's lock, and a thread has a decoder of its own.
+`turbojpeg` brings along, or the system's. A thread has a decoder of its own. Only decoding leaves Python's lock: to
+leave it and to wait for it again takes longer than the other calls, and with many threads most of their time.
 """
 
 import ctypes
@@ -10,6 +11,7 @@ import ctypes.util
 import functools
 import importlib.metadata
 import threading
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -48,13 +50,14 @@ class Region(NamedTuple):
 class Decoder:
     """Not to be shared by threads."""
 
-    def __init__(self, library: ctypes.CDLL) -> None:
+    def __init__(self, library: ctypes.PyDLL) -> None:
         self._library = library
         self._handle = ctypes.c_void_p(library.tj3Init(_DECOMPRESS))
         if not self._handle:
             raise MemoryError("TurboJPEG cannot make a decoder")
         library.tj3Set(self._handle, _STOP_ON_WARNING, 1)  # half a picture must not carry the labels of a whole one
         library.tj3Set(self._handle, _SCAN_LIMIT, _MOST_SCANS)
+        self._decompress = _without_lock(library)
         self._pixels = np.empty(0, np.uint8)
 
     def __del__(self) -> None:
@@ -90,7 +93,7 @@ class Decoder:
             self._pixels = np.empty(size, np.uint8)
         pixels = self._pixels[:size]
         at = pixels.ctypes.data_as(ctypes.c_void_p)
-        self._check(self._library.tj3Decompress8(self._handle, data, len(data), at, 0, _RGB))
+        self._check(self._decompress(self._handle, data, len(data), at, 0, _RGB))
         return Region(pixels.reshape(lower - upper, right - left, 3), left, upper)
 
     def _get(self, parameter: int) -> int:
@@ -115,10 +118,10 @@ def decoder() -> Decoder | None:
 
 
 @functools.cache
-def _library() -> ctypes.CDLL | None:
+def _library() -> ctypes.PyDLL | None:
     for path in _candidates():
         try:
-            library = ctypes.CDLL(path)
+            library = ctypes.PyDLL(path)
         except OSError:
             continue
         if hasattr(library, "tj3SetCroppingRegion"):  # TurboJPEG 2, of many a distribution, lacks it
@@ -135,7 +138,14 @@ def _candidates() -> list[str]:
     return [*found, *filter(None, [ctypes.util.find_library("turbojpeg")])]
 
 
-def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
+def _without_lock(library: ctypes.PyDLL) -> Callable[..., int]:
+    """tj3Decompress8 of a library, as one that other threads need not wait for."""
+    function = ctypes.CDLL(library._name).tj3Decompress8
+    function.restype, function.argtypes = library.tj3Decompress8.restype, library.tj3Decompress8.argtypes
+    return function
+
+
+def _declared(library: ctypes.PyDLL) -> ctypes.PyDLL:
     handle, number = ctypes.c_void_p, ctypes.c_int
     signatures = {
         "tj3Init": (handle, [number]),

@@ -89,8 +89,12 @@ def test_sort_hashes_tell_keys_and_seeds_apart():
         ({"test": 1.0}, "test must be at least 0 and below 1, got 1.0"),
         ({"val": float("nan")}, "val must be at least 0"),
         ({"val": 0.5, "test": 0.5}, "val \\+ test must be below 1"),
+        ({"folds": 1}, "splits.folds must be 2 to 1000, or 0 for none, got 1"),
+        ({"folds": 4, "fold": 4}, "splits.fold must be 0 to 3, got 4"),
+        ({"fold": 1}, "splits.fold must be 0 to 0, got 1"),
+        ({"folds": 4, "lists": ["val=a.txt"]}, "were both given: choose one"),
     ],
 )
-def test_impossible_fractions_are_refused(options, message):
+def test_impossible_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         SplitConfig(**options)

@@ -81,7 +81,7 @@ def write_dataset(
     write_metadata(root, {ROW_GROUPS: b"{}"})
     manifest: dict[str, object] = {"num_classes": num_classes, "lanes": lanes, "splits": splits}
     if factors:
-        manifest["config"] = {"replication": {"kind": "uniform"}}
+        manifest["replication"] = {"kind": "uniform"}
     (root / "_manifest.json").write_text(json.dumps(manifest))
     (root / "_SUCCESS").touch()
     return root

@@ -116,6 +116,16 @@ def test_a_file_more_or_less_than_the_manifest_says_is_refused(make_dataset: Mak
         read_split(str(root), "train")
 
 
+def test_files_that_no_manifest_names_are_not_read(make_dataset: Make) -> None:
+    root = make_dataset()
+    manifest = json.loads((root / "_manifest.json").read_text())
+    manifest["files"] = {f"split=train/part-{number:05d}.parquet": {} for number in range(2)}
+    (root / "_manifest.json").write_text(json.dumps(manifest))
+    added = root / "split=train" / "part-00002.parquet"
+    added.write_bytes((root / "split=train" / "part-00000.parquet").read_bytes())  # of an append that was cut off
+    assert read_split(str(root), "train").rows == 96
+
+
 def test_a_truncated_part_is_named(make_dataset: Make) -> None:
     root = make_dataset()
     part = root / "split=val" / "part-00000.parquet"

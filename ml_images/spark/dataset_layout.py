@@ -1,0 +1,113 @@
+"""How the rows of a split lie in row groups and files: row groups of about equal bytes, a multiple of the ranks.
+
+With G row groups and T bytes of pictures, group g ends after the picture whose end lies nearest to (g+1)*T/G. So the
+bytes of a group differ from T/G by the largest picture at most, wherever it is not `row_group_rows` that limits it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ml_images.compiled import compiled
+from ml_images.options import option
+
+_Ints = npt.NDArray[np.int64]
+
+_MAX_GROUP_BYTES = 1 << 30  # Arrow counts the bytes of a batch of pictures with 32 bits
+_MORE_GROUPS = 1.02
+
+
+@dataclass(frozen=True)
+class LayoutConfig:
+    ranks: int = option(
+        8, "row groups of each split are a multiple of this; take the largest world size you train with"
+    )
+    row_group_bytes: int = option(8 << 20, "bytes of the pictures of a row group, on average, at most")
+    row_group_rows: int = option(256, "rows of a row group, at most")
+    file_rows: int = option(4096, "rows of a file, about")
+    seed: int = option(0, "of the order within the data set")
+
+    def __post_init__(self) -> None:
+        for name in ("ranks", "row_group_bytes", "row_group_rows", "file_rows"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"layout.{name} must be at least 1, got {getattr(self, name)}")
+        if self.row_group_bytes > _MAX_GROUP_BYTES:
+            raise ValueError(f"layout.row_group_bytes is {_MAX_GROUP_BYTES} at most, got {self.row_group_bytes}")
+
+
+@dataclass(frozen=True, eq=False)
+class SplitLayout:
+    """bounds: int64 (row groups + 1), the first row of each row group and the number of rows."""
+
+    bounds: _Ints
+    groups_per_file: int
+
+    @property
+    def rows(self) -> int:
+        return int(self.bounds[-1])
+
+    @property
+    def row_groups(self) -> int:
+        return len(self.bounds) - 1
+
+    @property
+    def files(self) -> int:
+        return -(-self.row_groups // self.groups_per_file)
+
+    def groups_of(self, file: int) -> _Ints:
+        """Bounds of the row groups of a file, counted from its own first row."""
+        first = file * self.groups_per_file
+        bounds: _Ints = self.bounds[first : first + self.groups_per_file + 1]
+        return bounds - bounds[0]
+
+    def first_rows(self) -> _Ints:
+        """The first row of each file: int64 (files)."""
+        return self.bounds[: -1 : self.groups_per_file]
+
+
+def lay_out(sizes: npt.NDArray[np.integer], cfg: LayoutConfig) -> SplitLayout:
+    """The layout of rows whose pictures have `sizes` bytes, in this order.
+
+    There are as few row groups as the two limits allow, a multiple of `ranks`; none is empty. Fewer rows than ranks get
+    a row group each. Where only more row groups than rows would keep to the limits, the multiple comes first: the
+    largest one that is not more than the rows.
+    """
+    rows = len(sizes)
+    if rows <= cfg.ranks:
+        return SplitLayout(np.arange(rows + 1, dtype=np.int64), max(1, cfg.file_rows))
+    ends = np.cumsum(sizes, dtype=np.int64)
+    least = max(-(-int(ends[-1]) // cfg.row_group_bytes), -(-rows // cfg.row_group_rows))
+    most = rows // cfg.ranks * cfg.ranks
+    groups = min(most, -(-least // cfg.ranks) * cfg.ranks)
+    # By bytes some groups get more rows than others, so up to twice the least number keeps to the rows' limit, too.
+    for _ in range(40):
+        bounds = _by_bytes(ends, groups)
+        if np.diff(bounds).max() <= cfg.row_group_rows or groups == most:
+            break
+        groups = min(most, -(-int(groups * _MORE_GROUPS + 1) // cfg.ranks) * cfg.ranks)
+    limit = max(cfg.row_group_rows, -(-rows // groups))
+    return SplitLayout(_within(bounds, limit), max(1, cfg.file_rows * (len(bounds) - 1) // rows))
+
+
+def _by_bytes(ends: _Ints, groups: int) -> _Ints:
+    """Bounds of `groups` groups that end nearest to equal bytes; some may be empty, or descend to be so."""
+    targets = np.arange(1, groups, dtype=np.float64) * (float(ends[-1]) / groups)
+    after = np.searchsorted(ends, targets)  # the picture in which a target lies
+    before = np.where(after > 0, ends[after - 1], 0)
+    nearest = after + (ends[after] - targets < targets - before)
+    return np.concatenate([[0], nearest, [len(ends)]]).astype(np.int64)
+
+
+@compiled
+def _within(bounds: _Ints, limit: int) -> _Ints:
+    """The bounds moved as little as groups of 1 to `limit` rows ask for, from the first on."""
+    groups = len(bounds) - 1
+    rows = bounds[groups]
+    moved = np.zeros(groups + 1, np.int64)
+    for group in range(1, groups + 1):
+        left = groups - group
+        least = max(moved[group - 1] + 1, rows - left * limit)
+        most = min(moved[group - 1] + limit, rows - left)
+        moved[group] = min(max(bounds[group], least), most)
+    return moved

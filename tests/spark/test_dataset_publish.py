@@ -1,0 +1,131 @@
+"""Appending to a data set: new keys, new files, the old ones untouched, and nothing lost where it is interrupted."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ml_images.errors import InputError
+from ml_images.jobs import materialize, verify
+from ml_images.labels.splits import SplitConfig, assign_splits
+from ml_images.storage import tables
+from ml_images.train.dataset import read_split
+
+pytestmark = pytest.mark.spark
+
+NEW = [f"new-{number:03d}" for number in range(90)]
+
+
+def digests(dataset: Path) -> dict[str, str]:
+    return {name: hashlib.sha256((dataset / name).read_bytes()).hexdigest() for name in tables.parts(str(dataset))}
+
+
+def test_new_keys_become_new_files_by_the_same_rule(
+    pictures: Any, spark: object, splits_of: Callable[[Path], dict[str, str]]
+) -> None:
+    words = [*pictures.argv(), "splits.val=0.3", "replication.kind=uniform", "replication.threshold=0.2"]
+    assert materialize.main(words) == 0
+    dataset = pictures.folder / "out/dataset"
+    before = digests(dataset)
+    pictures.add(NEW, without_image=["new-007"])
+    assert materialize.main([*words, "append=true"]) == 0
+    after = digests(dataset)
+    assert {name: after[name] for name in before} == before
+    assert len(after) > len(before)
+    found = splits_of(dataset)
+    keys = sorted(pictures.data)
+    assert found == dict(zip(keys, assign_splits(keys, SplitConfig(val=0.3)).to_pylist(), strict=True))
+    manifest = json.loads((dataset / "_manifest.json").read_text())
+    assert manifest["appended"][0]["rows"] == 89
+    assert "89 of them were appended" in (dataset / "_card.md").read_text()
+    for split in ("train", "val"):
+        read = read_split(str(dataset), split)  # manifest, _common_metadata and footers agree
+        assert len(read.row_groups) % 3 == 0
+    assert verify.main([f"dataset={dataset}"]) == 0
+    counts = json.loads((pictures.folder / "out/report.json").read_text())["counts"]["rows"]
+    assert (counts["in the data set"], counts["in the data set before"]) == (89, 358)
+    rows = pq.read_table(dataset / "split=train").to_pylist()
+    told = manifest["replication"]
+    assert told["train_rows"] == len(rows)
+    assert told["epoch_rows"] == pytest.approx(sum(row["replication"] for row in rows))
+    # Once more there is nothing to add.
+    assert materialize.main([*words, "append=true"]) == 0
+    assert digests(dataset) == after
+    assert json.loads((dataset / "_manifest.json").read_text())["files"] == manifest["files"]
+
+
+def test_an_interrupted_append_leaves_the_old_data_set(
+    pictures: Any, spark: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [*pictures.argv(), "splits.val=0.3"]
+    assert materialize.main(words) == 0
+    dataset = pictures.folder / "out/dataset"
+    before, manifest = digests(dataset), (dataset / "_manifest.json").read_bytes()
+    pictures.add(NEW)
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("killed")
+
+    for step in ("tables.move_staged", "write_row_group_counts", "tables.write_json"):
+        with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="killed"):
+            patched.setattr(f"ml_images.spark.dataset_publish.{step}", fail)
+            materialize.main([*words, "append=true"])
+        tables.require(str(dataset), "dataset")
+        assert (dataset / "_manifest.json").read_bytes() == manifest
+        now = digests(dataset)
+        assert {name: now[name] for name in before} == before
+        assert (len(now) > len(before)) == (step != "tables.move_staged")
+    assert materialize.main([*words, "append=true"]) == 0
+    assert verify.main([f"dataset={dataset}"]) == 0
+    rows = sum(pq.read_metadata(dataset / name).num_rows for name in tables.parts(str(dataset)))
+    assert rows == len(pictures.data)
+
+
+def test_new_members_of_a_group_go_where_the_group_is(
+    pictures: Any, spark: object, splits_of: Callable[[Path], dict[str, str]]
+) -> None:
+    assert materialize.main([*pictures.argv(), "splits.val=0.5"]) == 0
+    before = splits_of(pictures.folder / "out/dataset")
+    val, train = (next(key for key in before if before[key] == split) for split in ("val", "train"))
+    pictures.add(NEW)
+    groups = {"v": [val, *NEW[:20]], "t": [train, *NEW[20:40]]}
+    others = [next(key for key in reversed(before) if before[key] == split) for split in ("val", "train")]
+    groups["both"] = [*others, NEW[40]]
+    pairs = [(key, group) for group, keys in groups.items() for key in keys]
+    table = pa.table({"key": [key for key, _ in pairs], "group": [group for _, group in pairs]})
+    pq.write_table(table, pictures.folder / "g.parquet")
+    words = ["splits.val=0.5", "append=true", f"groups={pictures.folder}/g.parquet"]
+    assert materialize.main([*pictures.argv(), *words]) == 0
+    found = splits_of(pictures.folder / "out/dataset")
+    assert {found[key] for key in NEW[:20]} == {"val"}
+    assert {found[key] for key in NEW[20:40]} == {"train"}
+    assert NEW[40] not in found
+    counts = json.loads((pictures.folder / "out/report.json").read_text())["counts"]["rows"]
+    assert counts["near duplicates of images in two splits"] == 1
+    assert {key: found[key] for key in before} == before
+
+
+def test_what_does_not_belong_to_the_data_set_is_refused(pictures: Any, spark: object) -> None:
+    assert materialize.main(pictures.argv()) == 0
+    cases = {
+        "layout.ranks=4": r"layout\.ranks=4 was given, .* was written for 3: give layout\.ranks=3 or write a second",
+        "splits.seed=1": r"splits\.seed=1 was given, .* was written with 0: give splits\.seed=0",
+        "replication.kind=sqrt": r"replication\.kind=sqrt was given, .* was written with none",
+        "splits.folds=2": r"append=true does not go with splits\.folds",
+        f"output={pictures.folder}/other": r"dataset table '.*other/dataset' does not exist",
+    }
+    for word, message in cases.items():
+        with pytest.raises(InputError, match=message):
+            materialize.main([*pictures.argv(), "append=true", word])
+    vocabulary = tables.read_table(f"{pictures.folder}/vocabulary", "vocabulary")
+    names = pa.array([["other"]] * len(vocabulary), vocabulary.schema.field("names").type)
+    number = vocabulary.schema.get_field_index("names")
+    changed = vocabulary.set_column(number, vocabulary.schema.field("names"), names)
+    tables.write_table(f"{pictures.folder}/vocabulary", "vocabulary", changed)
+    with pytest.raises(InputError, match="was written with another vocabulary"):
+        materialize.main([*pictures.argv(), "append=true"])
