@@ -120,6 +120,29 @@ DATASET = pa.schema(
     ]
 )
 
+# Which split each key is given; the form of `splits.lists`.
+GIVEN_SPLITS = pa.schema([pa.field("key", pa.string(), nullable=False), pa.field("split", pa.string(), nullable=False)])
+
+FOLDS = pa.schema([pa.field("key", pa.string(), nullable=False), pa.field("fold", pa.int32(), nullable=False)])
+
+LABELS_PER_SPLIT = pa.schema(
+    [
+        pa.field("class", pa.int32(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),  # train, val, test; or fold0, fold1, ...
+        pa.field("images", pa.int64(), nullable=False),  # on which the class is present
+    ]
+)
+
+REPLICATION = pa.schema(
+    [
+        pa.field("class", pa.int32(), nullable=False),
+        pa.field("images", pa.int64(), nullable=False),  # of the train split
+        pa.field("share", pa.float64(), nullable=False),  # of the images of the train split: f(h)
+        pa.field("factor", pa.float64(), nullable=False),  # r(h)
+        pa.field("epoch_share", pa.float64(), nullable=False),  # of the images that an epoch shows, on average
+    ]
+)
+
 PREDICTIONS = pa.schema(
     [
         pa.field("key", pa.string(), nullable=False),

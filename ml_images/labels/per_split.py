@@ -7,17 +7,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from ml_images import schemas
 from ml_images.compiled import compiled
 
 Int64 = npt.NDArray[np.int64]
 
-PER_SPLIT = pa.schema(
-    [
-        pa.field("class", pa.int32(), nullable=False),
-        pa.field("split", pa.string(), nullable=False),  # train, val, test; or fold0, fold1, ...
-        pa.field("images", pa.int64(), nullable=False),  # on which the class is present
-    ]
-)
 _NAMED = 5
 
 
@@ -33,14 +27,14 @@ def add_present(
 
 
 def per_split_table(counts: Mapping[str, Int64]) -> pa.Table:
-    """By PER_SPLIT, a row for each class and split, by class."""
+    """By schemas.LABELS_PER_SPLIT, a row for each class and split, by class."""
     num_classes = len(next(iter(counts.values())))
     columns = [
         np.repeat(np.arange(num_classes, dtype=np.int32), len(counts)),
         list(counts) * num_classes,
         np.stack(list(counts.values()), axis=1).ravel(),
     ]
-    return pa.table(columns, schema=PER_SPLIT)
+    return pa.table(columns, schema=schemas.LABELS_PER_SPLIT)
 
 
 def lacking(counts: Mapping[str, Int64], vocabulary: pa.Table) -> dict[str, dict[str, Any]]:

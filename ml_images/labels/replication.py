@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from ml_images import schemas
 from ml_images.compiled import compiled
 from ml_images.options import option
 
@@ -21,16 +22,6 @@ Int64 = npt.NDArray[np.int64]
 Int32 = npt.NDArray[np.int32]
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
-
-REPLICATION = pa.schema(
-    [
-        pa.field("class", pa.int32(), nullable=False),
-        pa.field("images", pa.int64(), nullable=False),  # of the train split
-        pa.field("share", pa.float64(), nullable=False),  # of the images of the train split: f(h)
-        pa.field("factor", pa.float64(), nullable=False),  # r(h)
-        pa.field("epoch_share", pa.float64(), nullable=False),  # of the images that an epoch shows, on average
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -91,10 +82,12 @@ class Replicated:
     epoch: float
 
     def table(self) -> pa.Table:
-        """By REPLICATION, a row for each class."""
+        """By schemas.REPLICATION, a row for each class."""
         classes = np.arange(len(self.images), dtype=np.int32)
         shares = self.images / self.rows
-        return pa.table([classes, self.images, shares, self.factors, self.weighted / self.epoch], schema=REPLICATION)
+        return pa.table(
+            [classes, self.images, shares, self.factors, self.weighted / self.epoch], schema=schemas.REPLICATION
+        )
 
     def summary(self) -> dict[str, Any]:
         """How long an epoch gets, and the shares of images before and after of the rarest class that has images, the

@@ -12,11 +12,10 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from ml_images.errors import InputError
-from ml_images.schemas import SPLITS
+from ml_images.schemas import GIVEN_SPLITS, SPLITS
 from ml_images.storage.paths import read_bytes
 
 WHAT = "split list"
-GIVEN_SPLITS = pa.schema([pa.field("key", pa.string()), pa.field("split", pa.string())])
 
 _COLUMNS = GIVEN_SPLITS.names
 _TABLES = (".parquet", ".csv", ".tsv")

@@ -13,19 +13,18 @@ import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from ml_images import schemas
 from ml_images.labels.splits import fold_hashes
 from ml_images.labels.stratify import stratify
 from ml_images.spark import work
 from ml_images.storage import tables
 from ml_images.storage.paths import join
 
-FOLDS = pa.schema([pa.field("key", pa.string(), nullable=False), pa.field("fold", pa.int32(), nullable=False)])
-
 
 def make_folds(
     rows: DataFrame, scratch: str, num_classes: int, folds: int, seed: int
 ) -> tuple[pa.Table, dict[str, npt.NDArray[np.int64]]]:
-    """(rows by FOLDS, images of each class in fold0, fold1, ...) of `rows` (key, item, classes, confidences).
+    """(rows by schemas.FOLDS, images of each class in fold0, fold1, ...) of `rows` (key, item, classes, confidences).
 
     A label counts where it is present (confidence above 0), and a group of near duplicates (item) as one thing.
     """
@@ -45,7 +44,7 @@ def make_folds(
     counts = np.bincount(
         np.repeat(fold_of.astype(np.int64), np.diff(offsets)) * num_classes + classes, minlength=folds * num_classes
     ).reshape(folds, num_classes)
-    table = pa.table([pa.chunked_array(keys, pa.string()), fold_of], schema=FOLDS)
+    table = pa.table([pa.chunked_array(keys, pa.string()), fold_of], schema=schemas.FOLDS)
     return table.sort_by("key"), {f"fold{fold}": counts[fold] for fold in range(folds)}
 
 

@@ -24,13 +24,11 @@ from ml_images.images.shrinker import shared_shrinker
 from ml_images.interchange.inputs import Input
 from ml_images.interchange.read import read_input
 from ml_images.interchange.sample import Classes, Confidences, Found, shown
-from ml_images.schemas import GIVEN, IMAGES
+from ml_images.schemas import GIVEN, GIVEN_SPLITS, IMAGES
 from ml_images.spark import work
 from ml_images.storage import tables
 from ml_images.storage.label_parquet.writer import LabelWriter, open_label_part
 from ml_images.storage.paths import for_spark, join, open_location
-
-SPLITS = pa.schema([pa.field("key", pa.string(), nullable=False), pa.field("split", pa.string(), nullable=False)])
 
 _PART_BYTES = 128 << 20  # of pictures, after which a part is written even if it has few rows
 _LABEL_ROWS = 1 << 14  # of a row group
@@ -128,7 +126,7 @@ def _keep_only(output: str, made: list[str], parts: list[str]) -> None:
 def _join_splits(location: str) -> None:
     """One file of all staged parts, as jobs/materialize.py takes it (splits.lists)."""
     names = tables.staged_parts(location)
-    with tables.open_part(join(location, tables.STAGING, "part-000000.parquet"), SPLITS) as writer:
+    with tables.open_part(join(location, tables.STAGING, "part-000000.parquet"), GIVEN_SPLITS) as writer:
         for name in names:
             writer.write_table(tables.read_part(join(location, tables.STAGING, name)))
     for name in names:
@@ -179,7 +177,8 @@ def _write_parts(found: Iterable[Found], one: Input, number: int, output: str, c
             if one.split:
                 split = pa.array([one.split] * len(table), pa.string())
                 tables.write_part(
-                    join(output, "splits", place), pa.Table.from_arrays([table["key"], split], schema=SPLITS)
+                    join(output, "splits", place),
+                    pa.Table.from_arrays([table["key"], split], schema=GIVEN_SPLITS),
                 )
         labels.flush()
     if one.split:

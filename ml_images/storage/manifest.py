@@ -2,6 +2,9 @@
 
 num_classes   of the vocabulary
 splits        rows and row groups of each split
+lanes         what the row groups of a split are a multiple of
+replication   null, or what became of the classes' frequencies
+appended      what was added later, and when
 files         by name below the data set: rows, row_groups, bytes, sha256
 config        options of the job that wrote it; with the time, versions and commit
 """
