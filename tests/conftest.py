@@ -2,9 +2,12 @@
 
 import os
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import hypothesis
 import pytest
@@ -17,6 +20,16 @@ hypothesis.settings.register_profile("ml-images", deadline=None, derandomize=Tru
 hypothesis.settings.load_profile("ml-images")
 # For ten minutes at the parser: pytest tests/annotations/test_scanner.py --hypothesis-profile fuzz
 hypothesis.settings.register_profile("fuzz", deadline=None, max_examples=150_000)
+
+
+# Before any JVM starts, whose workers inherit them; and a developer's own keys are never used.
+os.environ |= {
+    "AWS_ACCESS_KEY_ID": "loopback-key",
+    "AWS_SECRET_ACCESS_KEY": "loopback-secret",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+for _name in ("AWS_SESSION_TOKEN", "AWS_PROFILE"):
+    os.environ.pop(_name, None)
 
 
 def pytest_configure() -> None:
@@ -41,6 +54,66 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("the real data (../shared/data beside the checkout) is not on this machine")
     return SHARED_DATA
+
+
+@dataclass
+class LoopbackS3:
+    """A server that speaks S3 on 127.0.0.1, keeps everything in memory, and answers 403 to other keys than ours."""
+
+    address: str = ""
+    requests: list[str] = field(default_factory=list)  # method, path and query
+    denies: Callable[[str], bool] = lambda request: False
+
+    def bucket(self) -> str:
+        """The location of a new bucket."""
+        from pyarrow import fs
+
+        name = f"bucket-{uuid4().hex[:12]}"
+        scheme, _, host = self.address.partition("://")
+        fs.S3FileSystem(endpoint_override=host, scheme=scheme, allow_bucket_creation=True).create_dir(name)
+        self.requests.clear()
+        return f"s3+{self.address}/{name}"
+
+    def answer(self, app: Any, environ: dict[str, Any], start_response: Any) -> Any:
+        request = f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}?{environ['QUERY_STRING']}"
+        self.requests.append(request)
+        is_ours = "Credential=loopback-key/" in environ.get("HTTP_AUTHORIZATION", "")
+        if is_ours and not self.denies(request):
+            return app(environ, start_response)
+        environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))  # or it would pass for the next request
+        told = b"<?xml version='1.0'?><Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+        start_response("403 Forbidden", [("Content-Type", "application/xml"), ("Content-Length", str(len(told)))])
+        return [told]
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[LoopbackS3]:
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+    from werkzeug.serving import WSGIRequestHandler, make_server
+
+    class Quiet(WSGIRequestHandler):
+        protocol_version = "HTTP/1.1"  # connections stay open
+
+        def log(self, *args: object) -> None:
+            pass
+
+    told, app = LoopbackS3(), DomainDispatcherApplication(create_backend_app)
+    server = make_server("127.0.0.1", 0, lambda *asked: told.answer(app, *asked), threaded=True, request_handler=Quiet)
+    told.address = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield told
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def s3(s3_server: LoopbackS3) -> Iterator[LoopbackS3]:
+    """The server, with nothing denied and no request counted."""
+    s3_server.requests.clear()
+    yield s3_server
+    s3_server.denies = lambda request: False
 
 
 @pytest.fixture(scope="session")

@@ -64,9 +64,10 @@ def _read(entry: str) -> pa.Table:
     missing = set(_COLUMNS) - set(table.column_names)
     if missing:
         raise InputError(f"{WHAT} '{entry}' has the columns {', '.join(table.column_names)}; key and split are needed")
-    table = table.select(_COLUMNS).cast(GIVEN_SPLITS)
+    table = table.select(_COLUMNS)
     if any(column.null_count for column in table.columns):
         raise InputError(f"{WHAT} '{entry}' has rows without a key or a split")
+    table = table.cast(GIVEN_SPLITS)
     unknown = [split for split in pc.unique(table["split"]).to_pylist() if split not in SPLITS]
     if unknown:
         raise InputError(f"{WHAT} '{entry}' names the split '{unknown[0]}'; accepted: {', '.join(SPLITS)}")

@@ -1,28 +1,59 @@
-"""A location given by a user becomes a file system and a path on it: local paths, file://, s3://, gs://, hdfs://."""
+"""A location given by a user becomes a file system and a path on it.
+
+    a path, file:///path
+    s3://bucket/path                    Amazon S3, in whatever region the bucket is; s3a:// means the same
+    s3+http://host:port/bucket/path     another server that speaks S3 (MinIO, Ceph); s3+https:// with TLS
+    gs://bucket/path, hdfs://host:port/path
+
+How S3 is spoken to is ml_images/storage/s3.py's.
+"""
 
 import glob
 import re
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pyarrow as pa
 from pyarrow import fs
 
 from ml_images.errors import InputError
+from ml_images.storage import s3
 
 
 def open_location(location: str) -> tuple[fs.FileSystem, str]:
-    """(file system, path on it without a trailing slash) for a path or URL. Raises InputError for an empty one."""
+    """(file system, path on it without a trailing slash) for a path or URL.
+
+    Raises InputError for an empty one, and when a process meets an S3 bucket for the first time that cannot be reached.
+    """
     if not location:
-        raise InputError("a location is empty; give a path, file://, s3://, gs:// or hdfs://")
+        raise InputError(f"a location is empty; give {_ACCEPTED}")
     if "://" not in location:
         return fs.LocalFileSystem(), str(Path(location).expanduser().absolute())
+    if place := s3.parse(location):
+        return s3.open_place(place), place.path
     try:
         filesystem, path = fs.FileSystem.from_uri(location)
     except (pa.ArrowInvalid, OSError, ValueError) as error:
-        raise InputError(
-            f"cannot open location '{location}' ({error}); give a path, file://, s3://, gs:// or hdfs://"
-        ) from error
+        raise InputError(f"cannot open location '{location}' ({error}); give {_ACCEPTED}") from error
     return filesystem, path.rstrip("/")
+
+
+_ACCEPTED = "a path, file://, s3://, s3+http://, gs:// or hdfs://"
+
+
+def is_object_store(filesystem: fs.FileSystem) -> bool:
+    """Has it no folders, and no renaming but by a copy? A file appears there when all of it has been sent."""
+    return filesystem.type_name in ("s3", "gcs")
+
+
+def make_folder(filesystem: fs.FileSystem, folder: str) -> None:
+    """A folder and those above it, where there is such a thing.
+
+    On an object store an empty object would stand for each, up to the bucket's root, where one may not be allowed to
+    write.
+    """
+    if not is_object_store(filesystem):
+        filesystem.create_dir(folder, recursive=True)
 
 
 def join(location: str, *names: str) -> str:
@@ -33,21 +64,25 @@ def join(location: str, *names: str) -> str:
 def resolve(location: str) -> str:
     """`location` with the same meaning in every process: a local path (or file://) made absolute, other URLs kept.
 
-    A worker's own working directory is not the user's.
+    A worker's own working directory is not the user's. Raises InputError for an empty one and for keys in a URL.
     """
-    if "://" in location and not location.startswith("file://"):
+    if s3.parse(location) or ("://" in location and not location.startswith("file://")):
         return location
     return open_location(location)[1]
 
 
 def for_spark(location: str) -> str:
     """`location` as spark.read takes it: Hadoop decodes no %20, and takes [ ] { } * ? for a pattern."""
+    if place := s3.parse(location):
+        return "s3a://" + _PATTERN.sub(r"\\\1", place.path)
     location = resolve(location)
     return location if "://" in location else "file://" + _PATTERN.sub(r"\\\1", location)
 
 
 def for_spark_to_write(location: str) -> str:
     """`location` as DataFrameWriter takes it, for which nothing is a pattern."""
+    if place := s3.parse(location):
+        return "s3a://" + place.path
     location = resolve(location)
     return location if "://" in location else f"file://{location}"
 
@@ -56,16 +91,15 @@ _PATTERN = re.compile(r"([\[\]{}*?\\,])")
 
 
 def find_files(patterns: list[str], what: str) -> list[tuple[str, int]]:
-    """(location, bytes) of each file named by `patterns`; local patterns may hold * ? [].
+    """(location, bytes) of each file named by `patterns`; local and S3 ones may hold * ? [].
 
     Order is that of the patterns, sorted within one. An empty file may be among the matches of a pattern, as clusters
     write them. Raises InputError for a missing file, a directory, an empty file that is named, and if all are empty.
     """
     found: list[tuple[str, int]] = []
     for pattern in patterns:
-        # A file that is really called a[1].txt is that file.
-        is_pattern = "://" not in pattern and glob.has_magic(pattern) and not Path(pattern).exists()
-        locations = sorted(glob.glob(pattern)) if is_pattern else [pattern]  # noqa: PTH207 (keeps the spelling given)
+        is_pattern = _is_pattern(pattern)
+        locations = sorted(_matches(pattern)) if is_pattern else [pattern]
         if not locations:
             raise InputError(f"{what} '{pattern}' matches no file")
         found.extend((location, _size_of_file(location, what, may_be_empty=is_pattern)) for location in locations)
@@ -74,6 +108,38 @@ def find_files(patterns: list[str], what: str) -> list[tuple[str, int]]:
     if not any(size for _, size in found):
         raise InputError(f"{what} '{patterns[0]}' is empty")
     return found
+
+
+def _is_pattern(location: str) -> bool:
+    """A file that is really called a[1].txt is that file."""
+    if not glob.has_magic(location):
+        return False
+    if "://" not in location:
+        return not Path(location).exists()
+    if s3.parse(location) is None:
+        return False
+    filesystem, path = open_location(location)
+    return bool(filesystem.get_file_info(path).type == fs.FileType.NotFound)
+
+
+def _matches(pattern: str) -> list[str]:
+    """Locations that the pattern stands for, in the user's own spelling; none of hidden files, as a shell does it."""
+    if "://" not in pattern:
+        return glob.glob(pattern)  # noqa: PTH207 (pathlib would change the spelling)
+    filesystem, path = open_location(pattern)
+    wanted = path.split("/")
+    fixed = next(number for number, name in enumerate(wanted) if glob.has_magic(name))
+    root = "/".join(wanted[:fixed])
+    found = filesystem.get_file_info(fs.FileSelector(root, recursive=len(wanted) > fixed + 1, allow_not_found=True))
+    prefix = pattern.rstrip("/").removesuffix(path)
+    return [prefix + info.path for info in found if _fits(info.path.split("/"), wanted)]
+
+
+def _fits(names: list[str], wanted: list[str]) -> bool:
+    return len(names) == len(wanted) and all(
+        fnmatchcase(name, pattern) and (pattern.startswith(".") or not name.startswith("."))
+        for name, pattern in zip(names, wanted, strict=True)
+    )
 
 
 def read_bytes(location: str, what: str) -> bytes:

@@ -7,6 +7,7 @@ could run code on mere opening. We never write one; train/dataset.py refuses to 
 
 import json
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,6 +18,8 @@ from ml_images.storage.paths import join, open_location
 COMMON_METADATA = "_common_metadata"
 ROW_GROUPS = b"dataset-toolkit.num_row_groups_per_file.v1"  # JSON: file name -> number of row groups
 
+_FOOTERS_AT_ONCE = 16  # read by threads: 5,000 footers on a store that answers after 50 ms take 16 s
+
 
 def write_row_group_counts(location: str, splits: Iterable[str], schema: pa.Schema) -> None:
     """Write `_common_metadata` into a data set and into each of its split folders, for its visible Parquet files.
@@ -25,11 +28,13 @@ def write_row_group_counts(location: str, splits: Iterable[str], schema: pa.Sche
     opened, pyarrow takes the metadata of whichever folder it lists last.
     """
     filesystem, path = open_location(location)
+    names = tables.parts(location)
     counts: dict[str, int] = {}
-    for name in tables.parts(location):
-        groups = pq.read_metadata(join(path, name), filesystem=filesystem).num_row_groups
-        counts |= {name: groups, name.rpartition("/")[2]: groups}
-    assert len(counts) == 2 * len(tables.parts(location)), "files of two splits have the same name"
+    with ThreadPoolExecutor(_FOOTERS_AT_ONCE) as pool:
+        footers = pool.map(lambda name: pq.read_metadata(join(path, name), filesystem=filesystem), names)
+        for name, footer in zip(names, footers, strict=True):
+            counts |= {name: footer.num_row_groups, name.rpartition("/")[2]: footer.num_row_groups}
+    assert len(counts) == 2 * len(names), "files of two splits have the same name"
     metadata = {ROW_GROUPS: json.dumps(counts).encode()}
     for folder in (path, *(join(path, f"split={split}") for split in splits)):
         with tables.storage_errors(location):

@@ -6,13 +6,15 @@
     labels/_staging/        parts of a run under way; every reader passes over names that begin with an underscore
 
 Workers write parts into the staging folder under names that follow from the work alone, each by a rename: a task that
-runs twice replaces its part and never doubles it.
+runs twice replaces its part and never doubles it. On an object store a rename is a copy that the store makes for itself
+and a removal: as safe, but slower.
 """
 
 import errno
 import heapq
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
@@ -23,9 +25,11 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from ml_images.errors import InputError, StorageError
+from ml_images.storage import s3
 from ml_images.storage.digested import DigestedStream
-from ml_images.storage.paths import join, open_location
+from ml_images.storage.paths import is_object_store, join, make_folder, open_location
 
+_AT_ONCE = 16  # requests to an object store, each of which does nothing but wait
 _PICTURES = 32
 _PICTURE_COLUMNS = {"data", "image"}
 SUCCESS, MARK, STAGING, LOCK = "_SUCCESS", "_ml_images.json", "_staging", "_lock"
@@ -162,31 +166,61 @@ def clear(location: str) -> None:
     """Remove all of a table but its mark, its lock and what is staged."""
     filesystem, path = open_location(location)
     with storage_errors(location):
-        for info in filesystem.get_file_info(fs.FileSelector(path)):
-            if info.base_name in (MARK, STAGING, LOCK):
-                continue
+        infos = [
+            info
+            for info in filesystem.get_file_info(fs.FileSelector(path))
+            if info.base_name not in (MARK, STAGING, LOCK)
+        ]
+        for info in infos:
             if info.type == fs.FileType.Directory:
                 filesystem.delete_dir(info.path)
-            else:
-                filesystem.delete_file(info.path)
+        files = (info.path for info in infos if info.type != fs.FileType.Directory)
+        _for_each(filesystem, filesystem.delete_file, files)
 
 
 def begin_publishing(location: str) -> None:
     """From here until the end of `move_staged` the table is not done."""
     filesystem, path = open_location(location)
     if is_done(location):
-        filesystem.delete_file(join(path, SUCCESS))
+        with storage_errors(location):
+            filesystem.delete_file(join(path, SUCCESS))
 
 
 def move_staged(location: str, names: Iterable[str]) -> None:
     """Make the staged parts `names` visible, and forget whatever else is staged."""
     filesystem, path = open_location(location)
+    names = list(names)
+
+    def move(name: str) -> None:
+        target = join(path, name)
+        make_folder(filesystem, target.rpartition("/")[0])
+        filesystem.move(join(path, STAGING, name), target)
+
     with storage_errors(location):
-        for name in names:
-            target = join(path, name)
-            filesystem.create_dir(target.rpartition("/")[0], recursive=True)
-            filesystem.move(join(path, STAGING, name), target)
+        _for_each(filesystem, move, names)
+        if is_object_store(filesystem):
+            _require_copies(filesystem, path, names)
         filesystem.delete_dir_contents(join(path, STAGING), missing_dir_ok=True)
+
+
+def _require_copies(filesystem: fs.FileSystem, path: str, names: Iterable[str]) -> None:
+    """S3 may answer 200 to a copy and tell in the body that it failed (API reference, CopyObject)."""
+    there = {
+        info.path for info in filesystem.get_file_info(fs.FileSelector(path, recursive=True, allow_not_found=True))
+    }
+    lost = [name for name in names if join(path, name) not in there]
+    if lost:
+        raise StorageError(f"the store lost {len(lost)} parts while it copied them, '{lost[0]}' for one; run it again")
+
+
+def _for_each(filesystem: fs.FileSystem, do: Callable[[str], object], names: Iterable[str]) -> None:
+    if is_object_store(filesystem):
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            for _ in pool.map(do, names):
+                pass
+    else:
+        for name in names:
+            do(name)
 
 
 def mark_done(location: str) -> None:
@@ -202,13 +236,15 @@ def whole_file(location: str) -> Iterator[tuple[fs.FileSystem, str]]:
     filesystem, path = open_location(location)
     folder, _, name = path.rpartition("/")
     beside = f"{folder}/.{name}.{uuid4().hex}"
+    is_whole = False
     with storage_errors(location):
-        filesystem.create_dir(folder, recursive=True)
+        make_folder(filesystem, folder)
         try:
             yield filesystem, beside
             filesystem.move(beside, path)
+            is_whole = True
         finally:
-            if filesystem.get_file_info(beside).type == fs.FileType.File:
+            if not is_whole and filesystem.get_file_info(beside).type == fs.FileType.File:
                 filesystem.delete_file(beside)
 
 
@@ -317,15 +353,20 @@ def read_json(location: str) -> Any | None:
 
 @contextmanager
 def storage_errors(location: str) -> Iterator[None]:
-    """A full, read-only or vanished disk becomes a StorageError of one line; other errors pass unchanged."""
+    """A full, read-only or vanished disk, and whatever S3 says, become a StorageError of one line; other errors pass
+    unchanged."""
     try:
         yield
     except OSError as error:
-        if isinstance(error, StorageError) or error.errno not in _STORE_REFUSES:
+        if isinstance(error, StorageError):
             raise
-        raise StorageError(
-            f"cannot write '{location}': {_STORE_REFUSES[error.errno]}; what is there is not marked as done"
-        ) from error
+        if error.errno in _STORE_REFUSES:
+            why = _STORE_REFUSES[error.errno]
+        elif s3.parse(location) and error.errno is None:
+            why = s3.reason(error)
+        else:
+            raise
+        raise StorageError(f"cannot write '{location}': {why}; what is there is not marked as done") from error
 
 
 _STORE_REFUSES = {

@@ -44,7 +44,7 @@ def test_urls_and_paths_open_alike(tmp_path: Path) -> None:
         filesystem, path = open_location(location)
         assert filesystem.get_file_info(join(path, "x")).is_file
     assert resolve(f"file://{tmp_path}") == resolve(f"{tmp_path}/") == str(tmp_path)
-    assert resolve("s3://bucket/x") == for_spark("s3://bucket/x") == "s3://bucket/x"
+    assert resolve("gs://bucket/x") == for_spark("gs://bucket/x") == "gs://bucket/x"
 
 
 def test_a_relative_path_is_the_users_not_the_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
