@@ -27,6 +27,7 @@ from ml_images.spark.strong_pairs import find_strong_pairs, require_predictions
 from ml_images.storage import tables
 from ml_images.storage.lock import locked
 from ml_images.storage.paths import join, resolve
+from ml_images.storage.s3 import spark_settings
 
 SHOWN = 20  # pairs that the console and report.json name
 
@@ -64,7 +65,9 @@ def main(argv: Sequence[str]) -> int:
     made = [join(output, table) for table in ("cooccurrence", "pairs")]
     strong = join(output, "strong_pairs")
     with locked(made[0]):
-        with session.opened("cooccur", job.spark, light=not job.predictions) as spark:
+        with session.opened(
+            "cooccur", spark_settings(labels, predictions) | job.spark, light=not job.predictions
+        ) as spark:
             counted = count_pairs(spark, labels, ancestors.num_classes, job.above, job.min_count, output)
             seen = None
             if predictions:

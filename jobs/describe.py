@@ -21,6 +21,7 @@ from ml_images.report.training import read_training
 from ml_images.spark import describe, session
 from ml_images.storage import tables
 from ml_images.storage.paths import join, resolve
+from ml_images.storage.s3 import spark_settings
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
     vocabulary = tables.read_table(join(annotations, "vocabulary"), "vocabulary")
     training = read_training(job.training) if job.training else None
     tables.claim(job.output, "describe")
-    with session.opened("describe", job.spark, light=True) as spark:
+    with session.opened("describe", spark_settings(*given.values()) | job.spark, light=True) as spark:
         statistics, rejects = describe.count_tables(spark, given["labels"], given["rejects"], len(vocabulary))
         lines = account_lines(annotations, statistics.rows, rejects)
         outcomes = describe.count_images(spark, given["labels"], job.images, statistics.rows) if job.images else None

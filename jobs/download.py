@@ -28,6 +28,7 @@ from ml_images.spark.url_lists import read_entries
 from ml_images.storage import tables
 from ml_images.storage.lock import locked
 from ml_images.storage.paths import join, resolve
+from ml_images.storage.s3 import spark_settings
 
 # A speculative copy of a task would fetch or read everything again.
 _NO_COPIES = {"spark.speculation": "false"}
@@ -67,7 +68,8 @@ def main(argv: Sequence[str]) -> int:
     tables.claim(output, "download")
     images = join(output, "images")
     report = JobReport("download", output, config.to_dict(job))
-    with locked(images), session.opened("download", _NO_COPIES | job.spark, light=True, task_failures=_TRIES) as spark:
+    settings = _NO_COPIES | spark_settings(job.labels, *job.urls, output) | job.spark
+    with locked(images), session.opened("download", settings, light=True, task_failures=_TRIES) as spark:
         entries = read_entries(spark, job.labels, job.urls, job.columns)
         done = fetch_missing(entries, images, job.download, job.columns, job.part, job.placeholder_keys)
         hosts, examples = gather(spark, images)

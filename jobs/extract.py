@@ -28,6 +28,7 @@ from ml_images.spark.images_table import count_outcomes
 from ml_images.storage import tables
 from ml_images.storage.lock import locked
 from ml_images.storage.paths import for_spark, join, resolve
+from ml_images.storage.s3 import spark_settings
 
 SHOWN = 20  # archives that could not be read to their end
 
@@ -60,7 +61,8 @@ def main(argv: Sequence[str]) -> int:
     images = join(output, "images")
     told = config.to_dict(job) | {"archives": [text_of(pattern) for pattern in job.archives]}
     report = JobReport("extract", output, told)
-    with locked(images), session.opened("extract", _NO_COPIES | job.spark, task_failures=_TRIES) as spark:
+    settings = _NO_COPIES | spark_settings(job.labels, output) | job.spark
+    with locked(images), session.opened("extract", settings, task_failures=_TRIES) as spark:
         keys = spark.read.parquet(for_spark(job.labels)).select("key").where(~F.col("key").contains("://"))
         done = extract_missing(keys, archives, images, job.extract)
         outcomes = count_outcomes(spark, images, keys)

@@ -34,6 +34,7 @@ from ml_images.spark.ingest import ingest
 from ml_images.storage import tables
 from ml_images.storage.lock import locked
 from ml_images.storage.paths import join, resolve
+from ml_images.storage.s3 import spark_settings
 
 # A speculative copy of a task would read everything again.
 _NO_COPIES = {"spark.speculation": "false"}
@@ -71,8 +72,9 @@ def main(argv: Sequence[str]) -> int:
     made = [join(output, table) for table in ("labels", "images")]
     told_config = config.to_dict(job) | {"inputs": [text_of(pattern) for pattern in job.inputs]}
     report = JobReport("ingest", output, told_config)
+    settings = _NO_COPIES | spark_settings(output) | job.spark
     with locked(output):
-        with session.opened("ingest", _NO_COPIES | job.spark, task_failures=_TRIES) as spark:
+        with session.opened("ingest", settings, task_failures=_TRIES) as spark:
             num_classes = None if vocabulary is None else len(vocabulary)
             done = ingest(spark, inputs, output, classes, num_classes, job.extract)
         if vocabulary is None:

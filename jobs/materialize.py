@@ -30,6 +30,7 @@ from ml_images.spark.split_tables import write_split_tables
 from ml_images.storage import tables
 from ml_images.storage.lock import locked
 from ml_images.storage.paths import join, resolve
+from ml_images.storage.s3 import spark_settings
 
 logger = logging.getLogger(__name__)
 
@@ -69,8 +70,8 @@ def main(argv: Sequence[str]) -> int:
     inputs = Inputs(labels, images, resolve(job.groups) if job.groups else "", dataset if job.append else "")
     with locked(dataset):
         tables.claim(dataset, "dataset")
-        existing = open_to_append(dataset, vocabulary, options) if job.append else {}
-        with session.opened("materialize", job.spark) as spark:
+        existing = open_to_append(dataset, vocabulary, options, job.groups) if job.append else {}
+        with session.opened("materialize", spark_settings(annotations, images, output) | job.spark) as spark:
             written = write_dataset(spark, inputs, dataset, len(vocabulary), options, existing)
         write_split_tables(output, written)
         manifest = publish(dataset, vocabulary, written, config.to_dict(job), append=job.append)

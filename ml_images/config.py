@@ -6,6 +6,7 @@ in an InputError of one line that names the key, what was given, what is accepte
 
 import dataclasses
 import difflib
+import re
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -45,8 +46,19 @@ def load(schema: type[T], argv: Sequence[str], *, program: str, doc: str = "") -
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """The resolved configuration as plain values, for report.json."""
-    return dataclasses.asdict(config)
+    """The resolved configuration as plain values, for report.json; what only its owner should know is left out."""
+    values: dict[str, Any] = _masked(dataclasses.asdict(config))
+    return values
+
+
+# As Spark's own spark.redaction.regex: Hadoop's settings of a store hold its keys.
+_SECRET = re.compile(r"secret|password|token|access[.]?key", re.IGNORECASE)
+
+
+def _masked(value: Any, name: str = "") -> Any:
+    if isinstance(value, dict):
+        return {key: _masked(item, str(key)) for key, item in value.items()}
+    return "***" if isinstance(value, str) and value and _SECRET.search(name) else value
 
 
 def help_text(schema: type, program: str, doc: str) -> str:

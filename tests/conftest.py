@@ -74,6 +74,18 @@ class LoopbackS3:
         self.requests.clear()
         return f"s3+{self.address}/{name}"
 
+    def upload(self, source: Path, location: str) -> str:
+        """A file or a folder to a location; `location`."""
+        from ml_images.storage.paths import open_location
+
+        filesystem, path = open_location(location)
+        # pyarrow.fs.copy_files of pyarrow 14 waits for ever: its copies and their uploads share a pool of threads.
+        for file in [source] if source.is_file() else (found for found in source.rglob("*") if found.is_file()):
+            target = path if source.is_file() else f"{path}/{file.relative_to(source)}"
+            with filesystem.open_output_stream(target) as stream:
+                stream.write(file.read_bytes())
+        return location
+
     def answer(self, app: Any, environ: dict[str, Any], start_response: Any) -> Any:
         request = f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}?{environ['QUERY_STRING']}"
         self.requests.append(request)

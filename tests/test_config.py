@@ -124,3 +124,18 @@ def test_help_shows_every_option_and_leaves_with_0(capsys: pytest.CaptureFixture
     text = capsys.readouterr().out
     for expected in ("usage: job.py", "Examples:", "fetch.timeout_s", "seconds to wait", "closed_max|none", "required"):
         assert expected in text
+
+
+def test_keys_of_a_store_are_not_told_in_reports() -> None:
+    @dataclass(frozen=True)
+    class Job:
+        spark: dict[str, str] = option({}, "settings")
+        tokens: int = option(5, "a number that only sounds like a secret")
+
+    settings = {
+        "spark.hadoop.fs.s3a.secret.key": "k",
+        "spark.hadoop.fs.s3a.access.key": "a",
+        "spark.executor.memory": "1g",
+    }
+    masked = {"spark.hadoop.fs.s3a.secret.key": "***", "spark.hadoop.fs.s3a.access.key": "***"}
+    assert config.to_dict(Job(settings)) == {"spark": settings | masked, "tokens": 5}

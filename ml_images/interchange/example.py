@@ -9,6 +9,7 @@ Source: TensorFlow, core/example/example.proto and feature.proto (its documentat
 given, so equal samples give equal bytes.
 """
 
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -49,6 +50,10 @@ def _encode_list(value: bytes | npt.NDArray[Any]) -> tuple[int, bytes]:
     return _INTS, field(1, b"".join(varint(number % (1 << _NUM_BITS)) for number in value.tolist()))
 
 
+# Of a feature; what lists hold costs Python up to a hundred times the bytes of the message.
+_MOST_STRINGS, _MOST_INTS = 1 << 16, 1 << 20
+
+
 def decode_example(data: bytes) -> dict[str, Feature]:
     """The features of a message; byte strings are views of `data`. Raises BrokenMessage."""
     features: dict[str, Feature] = {}
@@ -70,7 +75,9 @@ def _decode_feature(data: memoryview) -> Feature:
         if kind != LENGTH:
             continue
         if number == _BYTES:
-            feature = list(_messages(content, 1))
+            feature = list(itertools.islice(_messages(content, 1), _MOST_STRINGS + 1))
+            if len(feature) > _MOST_STRINGS:
+                raise BrokenMessage(f"a list of more than {_MOST_STRINGS} byte strings")
         elif number == _FLOATS:
             feature = _decode_floats(content)
         elif number == _INTS:
@@ -96,6 +103,8 @@ def _decode_ints(data: memoryview) -> npt.NDArray[np.int64]:
             while at < len(content):
                 value, at = read_varint(content, at)
                 values.append(value)
+                if len(values) > _MOST_INTS:
+                    raise BrokenMessage(f"a list of more than {_MOST_INTS} integers")
     return np.array(values, np.uint64).view(np.int64)
 
 

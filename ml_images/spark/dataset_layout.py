@@ -21,9 +21,10 @@ _MORE_GROUPS = 1.02
 @dataclass(frozen=True)
 class LayoutConfig:
     ranks: int = option(
-        8, "row groups of each split are a multiple of this; take the largest world size you train with"
+        8,
+        "row groups of a split are a multiple of this, if it has as many rows; the largest world size you train with",
     )
-    row_group_bytes: int = option(8 << 20, "bytes of the pictures of a row group, on average, at most")
+    row_group_bytes: int = option(4 << 20, "bytes of the pictures of a row group, on average, at most")
     row_group_rows: int = option(256, "rows of a row group, at most")
     file_rows: int = option(4096, "rows of a file, about")
     seed: int = option(0, "of the order within the data set")

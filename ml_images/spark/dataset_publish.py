@@ -30,7 +30,7 @@ _SAME = (
 )
 
 
-def open_to_append(location: str, vocabulary: pa.Table, options: Options) -> dict[str, FilePromise]:
+def open_to_append(location: str, vocabulary: pa.Table, options: Options, groups: str) -> dict[str, FilePromise]:
     """The files of a finished data set, for rows to be appended; what an interrupted run has left there is removed.
 
     InputError where the new rows would not belong to the old ones: another vocabulary, another rule for splits or
@@ -57,6 +57,8 @@ def open_to_append(location: str, vocabulary: pa.Table, options: Options) -> dic
                 f"{group}.{name}={now} was given, '{location}' was written with {before}: give {group}.{name}={before} "
                 f"{version}"
             )
+    if manifest["config"]["groups"] and not groups:
+        raise InputError(f"'{location}' was written with groups={manifest['config']['groups']}: give groups {version}")
     if not tables.read_part(join(location, _VOCABULARY)).equals(vocabulary):
         raise InputError(f"'{location}' was written with another vocabulary: annotate with the same one {version}")
     filesystem, path = open_location(location)

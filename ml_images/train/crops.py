@@ -88,13 +88,16 @@ def tencent_centre(width: int, height: int) -> Crop:
 def tencent_single(width: int, height: int) -> Crop:
     """The original's tools for single pictures (specs 2.5): the middle 224 pixels of the picture at short side 256.
 
-    As a box of the picture as it is; the original rounds after resizing, which moves the box by up to half a pixel.
+    As a box of the picture as it is. Where TensorFlow 1 takes place x scale, OpenCV takes the middles of pixels, half
+    a new and half an old one apart.
     """
     scale = min(width, height) / _SHORT_SIDE
     scaled_width, scaled_height = int(width / scale), int(height / scale)
     left, upper = int((scaled_width - _CENTRE) / 2), int((scaled_height - _CENTRE) / 2)
     x, y = width / scaled_width, height / scaled_height
-    return Crop((left * x, upper * y, (left + _CENTRE) * x, (upper + _CENTRE) * y), False)
+    right, lower = (left + _CENTRE) * x, (upper + _CENTRE) * y
+    over, down = x / 2 - 0.5, y / 2 - 0.5
+    return Crop((left * x + over, upper * y + down, right + over, lower + down), False)
 
 
 def _middle(width: int, height: int, w: float, h: float) -> tuple[float, float, float, float]:

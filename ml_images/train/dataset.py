@@ -150,8 +150,8 @@ def digest_of(split: Split) -> str:
     filesystem, folder = open_location(split.location)
     with filesystem.open_input_stream(join(folder.rpartition("/")[0], MANIFEST)) as manifest:
         digest = hashlib.sha256(manifest.read())
-    infos = filesystem.get_file_info(fs.FileSelector(folder, allow_not_found=True))
-    digest.update(repr((sorted((info.base_name, info.size) for info in infos), split.row_groups)).encode())
+    infos = filesystem.get_file_info([join(folder, file) for file in split.files])
+    digest.update(repr(([(info.base_name, info.size) for info in infos], split.row_groups)).encode())
     return digest.hexdigest()[:16]
 
 

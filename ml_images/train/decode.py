@@ -7,19 +7,24 @@ simplejpeg, whole; and unusual ones (CMYK, turned by EXIF) through Pillow.
 
 import io
 import math
+import struct
 from collections.abc import Callable
 
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image
 
+from ml_images.images.orientation import upright
 from ml_images.train import turbojpeg
 from ml_images.train.crops import Crop
 from ml_images.train.resample import resample
 
 ChooseCrop = Callable[[int, int], Crop]  # of the width and the height of a picture
 UInt8 = NDArray[np.uint8]
+
+# What Pillow raises for broken files and metadata: see images/decode.py.
+_REFUSALS = (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, struct.error)
 
 _SHRINKS = 8, 4, 2, 1
 _EXIF = b"Exif\0\0"
@@ -74,14 +79,23 @@ def _decode_whole(data: bytes, choose: ChooseCrop, out: UInt8) -> bool:
 
 def _decode_unusual(data: bytes, choose: ChooseCrop, out: UInt8) -> None:
     try:
-        image: Image.Image = Image.open(io.BytesIO(data), formats=("JPEG",))
-        if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
-            image = ImageOps.exif_transpose(image)
+        image = Image.open(io.BytesIO(data), formats=("JPEG",))
         pixels = np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise BadImage(str(error)) from error
+        orientation = _orientation(image)
+    except (*_REFUSALS, Image.DecompressionBombError) as error:
+        raise BadImage(f"{type(error).__name__}: {error}") from error
+    pixels = np.ascontiguousarray(upright(pixels, orientation))
     crop = choose(pixels.shape[1], pixels.shape[0])
     resample(pixels, crop.box, out, antialias=crop.antialias, mirror=crop.mirror)
+
+
+def _orientation(image: Image.Image) -> int:
+    """What EXIF says, 1 where it is broken: good pixels with broken metadata are a good picture."""
+    try:
+        tag = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except _REFUSALS:
+        return 1
+    return tag if isinstance(tag, int) else 1
 
 
 def _is_turned(data: bytes) -> bool:
@@ -95,7 +109,10 @@ def _is_turned(data: bytes) -> bool:
 
 
 def _shrink(crop: Crop, side: int) -> int:
-    """The strongest of _SHRINKS that leaves the box at least as large as the square."""
+    """The strongest of _SHRINKS that leaves the box at least as large as the square; none where the picture is not to
+    be smoothed, as a smaller one is."""
+    if not crop.antialias:
+        return 1
     least = min(crop.box[2] - crop.box[0], crop.box[3] - crop.box[1])
     return next((shrink for shrink in _SHRINKS if least >= side * shrink), 1)
 

@@ -20,12 +20,13 @@ class Evaluation:
     prior: float  # what random scores would get
     classes_scored: int
     classes_without_positives: int
+    left_out: int = 0  # rows whose picture cannot be decoded, where those are skipped
 
     def __str__(self) -> str:
         return (
             f"validation mAP {self.mean_average_precision:.4f} (random scores {self.prior:.4f}) over "
             f"{self.classes_scored} classes and {self.rows} images, {self.classes_without_positives} classes without "
-            f"a positive; loss {self.loss:.4f}"
+            f"a positive; loss {self.loss:.4f}" + (f"; {self.left_out} pictures left out" if self.left_out else "")
         )
 
 

@@ -19,7 +19,7 @@ from ml_images.provenance import provenance
 from ml_images.train import checkpoint
 from ml_images.train.checkpoint import Position
 from ml_images.train.comm import Comm
-from ml_images.train.data import DataConfig, evaluation_batches, training_batches
+from ml_images.train.data import DataConfig, evaluation_batches, training_batches, training_order
 from ml_images.train.dataset import Split, digest_of, read_split
 from ml_images.train.evaluation import Evaluation, evaluate
 from ml_images.train.journal import RunJournal
@@ -28,7 +28,7 @@ from ml_images.train.losses import multilabel_bce
 from ml_images.train.model import RESNETS, ModelConfig, OptimConfig, build_model, build_optimizer
 from ml_images.train.plan import EpochPlan, Stretch, evaluation_stretch, plan_epoch
 from ml_images.train.progress import Progress
-from ml_images.train.reader import Batch, Stages, lanes_of_rank
+from ml_images.train.reader import Batch, Stages, most_bytes
 from ml_images.train.replication import expected_rows
 from ml_images.train.run_folder import RunFolder, write_json
 from ml_images.train.schedule import ScheduleConfig, lr_schedule, peak_lr
@@ -179,7 +179,8 @@ def make_task(
             return None
         stretch = evaluation_stretch(inputs.val.rows, data.batch_size, comm.rank, comm.size)
         scored = evaluation_batches(inputs.val, data, stretch)
-        return evaluate(model, scored, inputs.val.num_classes, multilabel_bce, comm, device, data.evaluation)
+        found = evaluate(model, scored, inputs.val.num_classes, multilabel_bce, comm, device, data.evaluation)
+        return dataclasses.replace(found, left_out=inputs.val.rows - found.rows)
 
     return Task(
         model=model,
@@ -190,6 +191,7 @@ def make_task(
         rows_per_step=plan.rows_per_step,
         evaluate=evaluate_split,
         lr_at=lr_schedule(job.schedule, peak, job.epochs, plan.steps),
+        skipped=lambda: stages.skipped,
     )
 
 
@@ -211,11 +213,9 @@ def open_journal(
     global_batch = plan.batch_size * plan.size
     progress = Progress(sys.stdout, total_steps, global_batch)
     progress.note(f"an epoch: {plan}")
-    held = 2 * lanes_of_rank(inputs.train.lanes, comm.size)
-    progress.note(
-        f"each rank holds at most {held} row groups of up to {inputs.train.largest / 1e6:.1f} MB: "
-        f"{held * inputs.train.largest / 1e6:.0f} MB"
-    )
+    stretch = Stretch(0, plan.size, plan.batch_size, 0, plan.steps)
+    most = most_bytes(training_order(inputs.train, job.seed, 0), stretch, inputs.train.largest, job.data.image_size)
+    progress.note(f"reading holds at most {most / 1e6:.0f} MB on each rank: row groups and batches")
     progress.note(
         f"{job.epochs} epochs, {total_steps} steps, from step {start.step}; {job.model.name} with "
         f"{inputs.train.num_classes} outputs on {device.type}; peak learning rate {job.optim.lr:g} "

@@ -41,7 +41,7 @@ class RunJournal:
         self._stages, self._before = stages, Stages()
 
     def step(self, step: int, epoch: int, loss: float, lr: float, waited_s: float) -> None:
-        self._progress.step(step, epoch, loss, lr, waited_s)
+        self._progress.step(step, epoch, loss, lr, waited_s, self._stages.slowest)
         self._draw("train/loss", loss, step)
         self._draw("train/lr", lr, step)
 
@@ -65,9 +65,8 @@ class RunJournal:
     def _reading(self, record: dict[str, Any]) -> str:
         """How long rank 0 waited for data in the epoch, and what its reading threads did."""
         spent = {name: seconds - self._before.seconds[name] for name, seconds in self._stages.seconds.items()}
-        skipped = self._stages.skipped - self._before.skipped
-        self._before = Stages(dict(self._stages.seconds), self._stages.skipped)
-        record["reading_s"], record["skipped_images"] = spent, skipped
+        self._before = Stages(dict(self._stages.seconds))
+        record["reading_s"], skipped = spent, record["skipped_images"]
         share = record["waited_s"] / record["elapsed_s"] if record["elapsed_s"] else 0.0
         slowest = max(spent, key=spent.__getitem__)
         line = f"; waited {record['waited_s']:.1f} s ({share:.0%}) for data, slowest to {slowest}"

@@ -78,6 +78,7 @@ class Task:
     rows_per_step: int  # over all ranks
     evaluate: Callable[[], Evaluation | None]
     lr_at: Callable[[int], float]  # Position.step_of_plan -> learning rate
+    skipped: Callable[[], int]  # broken pictures that this rank has left out so far
 
 
 def fit(
@@ -90,7 +91,7 @@ def fit(
     task.model.train()
     position = start
     while position.epoch < config.epochs:
-        began, skip, waited_s = time.monotonic(), position.step_in_epoch, 0.0
+        began, skip, waited_s, skipped = time.monotonic(), position.step_in_epoch, 0.0, task.skipped()
         batches = iter(task.batches(position.epoch, position.place))
         for _ in range(position.steps_per_epoch - skip):
             asked = time.monotonic()
@@ -111,13 +112,16 @@ def fit(
             due = config.checkpoint_every_steps and position.step % config.checkpoint_every_steps == 0
             if due and position.step_in_epoch < position.steps_per_epoch:
                 _save(task, position, comm, journal)
+        del batch, batches  # an evaluation needs their memory
         elapsed_s = time.monotonic() - began
+        left_out = comm.sum(torch.tensor([task.skipped() - skipped]), "skipped")
         record = {
             "epoch": position.epoch + 1,
             "step": position.step,
             "loss": position.loss_sum / max(1, position.place),
             "elapsed_s": elapsed_s,  # since the epoch began or was resumed
             "waited_s": waited_s,  # for batches, of that
+            "skipped_images": int(left_out),  # on all ranks
             "steps_per_s": (position.step_in_epoch - skip) / max(elapsed_s, 1e-9),
         }
         position = position.next_epoch()

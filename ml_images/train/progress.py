@@ -23,8 +23,9 @@ class Progress:
         self._last_line = float("-inf")
         self._width = 0
 
-    def step(self, step: int, epoch: int, loss: float, lr: float, waited_s: float) -> None:
-        """`step` steps are done, the last one in `epoch` (from 0), which waited `waited_s` for its batch."""
+    def step(self, step: int, epoch: int, loss: float, lr: float, waited_s: float, slowest: str) -> None:
+        """`step` steps are done, the last one in `epoch` (from 0), which waited `waited_s` for its batch; `slowest` is
+        the stage of reading that takes longest."""
         now = self._clock()
         took = now - self._last_step
         self._last_step = now
@@ -38,7 +39,7 @@ class Progress:
         left = (self._total_steps - step) * self._step_s
         self._write(
             f"step {step}/{self._total_steps}  epoch {epoch + 1}  loss {loss:.4f}  lr {lr:.4g}  "
-            f"{speed:.1f} images/s  waiting for data {self._waited:.0%}  {_hms(left)} left"
+            f"{speed:.1f} images/s  waiting for data {self._waited:.0%} ({slowest})  {_hms(left)} left"
         )
 
     def note(self, text: str) -> None:

@@ -1,6 +1,6 @@
 """Rows in the order of an epoch as batches of pixels and targets: what comes is a function of the plan, not of timing.
 
-One thread reads row groups, in the order in which they are first needed and only as far ahead as memory was promised;
+Some threads read row groups, in the order in which these are first needed and only as far ahead as memory was promised;
 others decode pictures into batches that exist already. The caller gets the batches in their order, and what is done
 ahead of him ends where BATCHES_AHEAD are ready.
 """
@@ -30,6 +30,7 @@ from ml_images.train.row_groups import Row, RowGroup, RowGroups
 
 BATCHES_AHEAD = 3  # being decoded, or ready, while a step runs
 _ROWS_AT_ONCE = 8  # decoded by a thread before it asks again: 5 ms
+_READ_AT_ONCE = 4  # row groups: an object store answers after some 50 ms
 
 BadImages = Literal["raise", "skip"]
 Fill = Callable[[Row, int, NDArray[np.uint8]], None]  # row, its place, where its pixels go
@@ -74,6 +75,10 @@ class Stages:
     skipped: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
+    @property
+    def slowest(self) -> str:
+        return max(self.seconds, key=self.seconds.__getitem__)
+
     def add(self, stage: str, seconds: float, skipped: int = 0) -> None:
         with self._lock:
             self.seconds[stage] += seconds
@@ -96,7 +101,7 @@ class Reader:
         skipped, for a broken picture."""
         ring = collections.deque(self._slots(stretch.batch_size) for _ in range(BATCHES_AHEAD + 1))
         held = HeldGroups(self.groups, order, stretch, self.stages)
-        reading = ThreadPoolExecutor(1, thread_name_prefix="read")
+        reading = ThreadPoolExecutor(_READ_AT_ONCE, thread_name_prefix="read")
         decoding = ThreadPoolExecutor(self.threads, thread_name_prefix="decode")
         ahead: collections.deque[_Begun] = collections.deque()
         try:
@@ -105,7 +110,7 @@ class Reader:
                     done = ahead.popleft()
                     yield self._finish(done)
                     ring.append(done.images)
-                held.advance(step, reading)
+                held.advance(step, step - len(ahead), reading)
                 ahead.append(self._begin(held.rows(step), stretch.places(step), ring.popleft(), fill, decoding))
             while ahead:
                 yield self._finish(ahead.popleft())
@@ -205,9 +210,11 @@ class HeldGroups:
         self.limit = most_held(self._pieces, order.lanes, stretch)
         self._held: dict[int, tuple[Piece, Future[_Loaded]]] = {}  # by row group, of the pieces in turn
 
-    def advance(self, step: int, pool: ThreadPoolExecutor) -> None:
-        """Let go of what steps before `step` were the last to need, and read on."""
-        first = self._stretch.start + step * self._stretch.batch_size * self._stretch.size
+    def advance(self, step: int, oldest: int, pool: ThreadPoolExecutor) -> None:
+        """Before `step`: let go of what steps before `oldest`, whose pictures are still being decoded, were the last to
+        need, and read on."""
+        assert step - oldest <= BATCHES_AHEAD
+        first = self._stretch.start + oldest * self._stretch.batch_size * self._stretch.size
         for group in [group for group, (piece, _) in self._held.items() if piece.last < first]:
             del self._held[group]
         while self._pieces and len(self._held) < self.limit:
@@ -239,6 +246,13 @@ class HeldGroups:
         return loaded
 
 
+def most_bytes(order: EpochOrder, stretch: Stretch, largest: int, side: int) -> int:
+    """Bytes that a rank holds at most while it reads `stretch`: row groups of up to `largest` bytes, and batches."""
+    end = min(stretch.end, order.total)
+    groups = most_held(order.pieces(stretch.rank, stretch.size, stretch.start, end), order.lanes, stretch)
+    return groups * largest + (BATCHES_AHEAD + 1) * stretch.batch_size * side * side * 3
+
+
 class _Loaded(NamedTuple):
     group: RowGroup
     rows: NDArray[np.int64]  # of it, in the order of the epoch
@@ -246,12 +260,12 @@ class _Loaded(NamedTuple):
 
 def most_held(pieces: Iterable[Piece], lanes: int, stretch: Stretch) -> int:
     """How many row groups a rank holds at most: two for each of its lanes, the one that is being used and the next, or
-    as many as a step needs, where row groups are small."""
-    begun = np.zeros(stretch.steps + 1, np.int64)  # less ended, summed up: needed by each step
+    as many as a step and those before it that are still being decoded need, where row groups are small."""
+    begun = np.zeros(stretch.steps + BATCHES_AHEAD + 1, np.int64)  # less ended, summed up: needed at each step
     per_step = stretch.batch_size * stretch.size
     for piece in pieces:
         begun[(piece.first - stretch.start) // per_step] += 1
-        begun[(piece.last - stretch.start) // per_step + 1] -= 1
+        begun[(piece.last - stretch.start) // per_step + 1 + BATCHES_AHEAD] -= 1
     return max(2 * lanes_of_rank(lanes, stretch.size), int(begun.cumsum().max()))
 
 

@@ -66,7 +66,7 @@ def test_the_evaluation_of_ml_images_keeps_four_fifths_of_each_side():
 
 def test_the_tools_of_ml_images_take_224_pixels_of_a_short_side_of_256():
     left, upper, right, lower = crops.tencent_single(512, 512).box
-    assert (left, upper, right, lower) == (32, 32, 480, 480)
+    assert (left, upper, right, lower) == (32.5, 32.5, 480.5, 480.5)  # a new pixel is the mean of two by two
     left, upper, right, lower = crops.tencent_single(640, 480).box
     assert lower - upper == pytest.approx(480 * 224 / 256)
     assert math.isclose(right - left, 224 * 640 / 341)

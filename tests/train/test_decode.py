@@ -137,6 +137,29 @@ def test_no_bytes_raise_anything_else(noise: bytes, at: int) -> None:
         assert str(error)
 
 
+@given(st.integers(0, 200), st.binary(min_size=1, max_size=6))
+@settings(max_examples=150)
+def test_broken_exif_neither_stops_a_run_nor_loses_the_picture(at: int, noise: bytes) -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F], exif[0x011A] = 6, "maker", 72.0
+    data = bytearray(jpeg(picture(64, 48), exif=exif))
+    start = data.index(b"Exif") + 6
+    at = start + at % (int.from_bytes(data[start - 8 : start - 6], "big") - 8)
+    data[at : at + len(noise)] = noise[: len(data) - at]
+    try:
+        cropped(bytes(data), Crop((0, 0, 40, 40)))
+    except BadImage as error:
+        assert str(error)
+
+
+def test_a_crop_that_is_not_to_be_smoothed_is_decoded_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    real = turbojpeg.Decoder.decode
+    monkeypatch.setattr(turbojpeg.Decoder, "decode", lambda *args: asked.append(args[-1]) or real(*args))
+    cropped(jpeg(picture(640, 480)), Crop((0, 0, 640, 480), antialias=False))
+    assert asked == [1]
+
+
 def test_chosen_by_the_size_of_the_upright_picture(decoder: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6

@@ -32,8 +32,16 @@ def test_an_epoch_is_told_drawn_and_kept(tmp_path: Path) -> None:
     journal = RunJournal(folder, progress, scalars, model, optimizer, {"seed": 3}, 64, keep=2, stages=stages)
     journal.step(1, 0, 0.9, 0.01, 0.25)
     stages.add("read", 0.5)
-    stages.add("decode", 2.5, skipped=3)
-    epoch = {"epoch": 1, "step": 2, "loss": 0.8, "elapsed_s": 4.0, "waited_s": 1.0, "steps_per_s": 0.5}
+    stages.add("decode", 2.5, skipped=1)
+    epoch = {
+        "epoch": 1,
+        "step": 2,
+        "loss": 0.8,
+        "elapsed_s": 4.0,
+        "waited_s": 1.0,
+        "skipped_images": 3,
+        "steps_per_s": 0.5,
+    }
     journal.epoch(epoch, Evaluation(10, 0.7, 0.6, 0.2, 2, 0))
     journal.save(Position(2, 1, 0, 2, {}), 0.6)
 

@@ -83,6 +83,7 @@ def make_task(
         rows_per_step=ROWS,
         evaluate=lambda: Evaluation(8, 0.7, 0.6, 0.5, 3, 0),
         lr_at=lambda step: lr / (step + 1),
+        skipped=lambda: 0,
     )
 
 

@@ -194,9 +194,9 @@ def test_a_rank_never_holds_more_row_groups_than_it_promised(
     stretch = Stretch(0, size, batch_size, 0, steps)
     held = HeldGroups(groups, order, stretch, Stages())
     rows_at_once, pool = min(steps, 1) * batch_size, Pool()
-    assert held.limit <= max(2 * lanes_of_rank(lanes, size), rows_at_once)
+    assert held.limit <= max(2 * lanes_of_rank(lanes, size), (BATCHES_AHEAD + 1) * rows_at_once)
     for step in range(steps):
-        held.advance(step, pool)
+        held.advance(step, max(0, step - BATCHES_AHEAD), pool)
         assert len(held._held) <= held.limit
         assert all(found is not None for found in held.rows(step))
 

@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from ml_images.train.crops import tencent_single
 from ml_images.train.resample import resample
 
 
@@ -54,6 +55,25 @@ def test_without_antialias_it_gives_what_tensorflow_1_gives(box):
     pixels = noise(90, 70)
     found = resampled(pixels, box, 40, antialias=False)
     assert np.abs(found - slow_legacy(pixels, box, 40)).max() <= 1
+
+
+@pytest.mark.parametrize(("width", "height"), [(500, 375), (300, 301), (1024, 512)])
+def test_the_crop_of_the_tools_is_opencvs_linear_interpolation(width, height):
+    pixels = noise(width, height)
+    short = min(width, height)
+    new_width, new_height = int(width * 256 / short), int(height * 256 / short)
+    left, upper = int((new_width - 224) / 2), int((new_height - 224) / 2)
+    rows, columns = (
+        (np.arange(first, first + 224) + 0.5) * old / new - 0.5
+        for first, old, new in ((upper, height, new_height), (left, width, new_width))
+    )
+    y, x = np.floor(rows).astype(int), np.floor(columns).astype(int)
+    down, over = (rows - y)[:, None, None], (columns - x)[None, :, None]
+    at = pixels.astype(float)
+    top = at[y][:, x] * (1 - over) + at[y][:, x + 1] * over
+    below = at[y + 1][:, x] * (1 - over) + at[y + 1][:, x + 1] * over
+    found = resampled(pixels, tencent_single(width, height).box, 224, antialias=False)
+    assert np.abs(found - (top * (1 - down) + below * down)).max() <= 1
 
 
 def test_a_mirrored_picture_is_the_mirror_of_the_other():
