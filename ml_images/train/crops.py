@@ -91,8 +91,8 @@ def tencent_single(width: int, height: int) -> Crop:
     As a box of the picture as it is. Where TensorFlow 1 takes place x scale, OpenCV takes the middles of pixels, half
     a new and half an old one apart.
     """
-    scale = min(width, height) / _SHORT_SIDE
-    scaled_width, scaled_height = int(width / scale), int(height / scale)
+    short = min(width, height)
+    scaled_width, scaled_height = width * _SHORT_SIDE // short, height * _SHORT_SIDE // short
     left, upper = int((scaled_width - _CENTRE) / 2), int((scaled_height - _CENTRE) / 2)
     x, y = width / scaled_width, height / scaled_height
     right, lower = (left + _CENTRE) * x, (upper + _CENTRE) * y

@@ -60,7 +60,7 @@ def _taps(start: float, end: float, count: int, size: int, antialias: bool) -> t
     taps = min(int(2 * reach) + 2 if antialias else 2, size)
     first, weights = np.empty(count, np.int32), np.empty((count, taps), np.int32)
     share = np.empty(taps, np.float64)
-    last = int(np.rint(end)) - 1  # of the box, beyond which there is nothing to mix with
+    last = int(np.ceil(end - 1e-6)) - 1  # of the box, beyond which there is nothing to mix with
     for i in range(count):
         centre = start + (i + 0.5) * scale if antialias else start + i * scale + 0.5
         at = int(np.floor(centre - reach + 0.5)) if antialias else int(np.floor(centre - 0.5))

@@ -52,20 +52,30 @@ class Decoder:
 
     def __init__(self, library: ctypes.PyDLL) -> None:
         self._library = library
-        self._handle = ctypes.c_void_p(library.tj3Init(_DECOMPRESS))
-        if not self._handle:
-            raise MemoryError("TurboJPEG cannot make a decoder")
-        library.tj3Set(self._handle, _STOP_ON_WARNING, 1)  # half a picture must not carry the labels of a whole one
-        library.tj3Set(self._handle, _SCAN_LIMIT, _MOST_SCANS)
+        self._handle = self._opened()
         self._decompress = _without_lock(library)
         self._pixels = np.empty(0, np.uint8)
 
     def __del__(self) -> None:
         self._library.tj3Destroy(self._handle)
 
+    def _opened(self) -> ctypes.c_void_p:
+        handle = ctypes.c_void_p(self._library.tj3Init(_DECOMPRESS))
+        if not handle:
+            raise MemoryError("TurboJPEG cannot make a decoder")
+        self._library.tj3Set(handle, _STOP_ON_WARNING, 1)  # half a picture must not carry the labels of a whole one
+        self._library.tj3Set(handle, _SCAN_LIMIT, _MOST_SCANS)
+        return handle
+
+    def _reopen(self) -> None:
+        """After a broken file: the decoder of TurboJPEG 3.0 goes on to refuse headers of whole ones."""
+        self._library.tj3Destroy(self._handle)
+        self._handle = self._opened()
+
     def header(self, data: bytes) -> Header | None:
         """What the file says of itself; None where TurboJPEG cannot read it, or not as RGB."""
         if self._library.tj3DecompressHeader(self._handle, data, len(data)):
+            self._reopen()
             return None
         colours = self._get(_COLOURS)
         if colours in (_CMYK, _YCCK):
@@ -102,6 +112,7 @@ class Decoder:
     def _check(self, code: int) -> None:
         if code:
             message: bytes = self._library.tj3GetErrorStr(self._handle)
+            self._reopen()
             raise ValueError(message.decode(errors="replace"))
 
 

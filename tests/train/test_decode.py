@@ -160,6 +160,16 @@ def test_a_crop_that_is_not_to_be_smoothed_is_decoded_whole(monkeypatch: pytest.
     assert asked == [1]
 
 
+def test_a_broken_picture_does_not_harm_the_next_one() -> None:
+    whole = jpeg(picture(200, 150))
+    decoder = turbojpeg.decoder()
+    assert decoder is not None
+    for cut in range(len(whole) // 2, len(whole) - 2, 97):
+        with pytest.raises(BadImage):
+            cropped(whole[:cut] + b"\xff\xd9", Crop((0, 0, 200, 150)))
+        assert decoder.header(whole) is not None
+
+
 def test_chosen_by_the_size_of_the_upright_picture(decoder: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
