@@ -38,7 +38,7 @@ def ours(folder: str, epochs: int) -> Iterator[Rows]:
         for epoch in range(epochs):
             held = HeldGroups(ArrowRowGroups(split), training_order(split, 1, epoch), stretch, Stages())
             for step in range(stretch.steps):
-                held.advance(step, reading)
+                held.advance(step, step, reading)
                 rows = [found[0].row(found[1]) for found in held.rows(step) if found]
                 yield [(row.key, row.image) for row in rows]
 

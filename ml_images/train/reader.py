@@ -30,7 +30,7 @@ from ml_images.train.row_groups import Row, RowGroup, RowGroups
 
 BATCHES_AHEAD = 3  # being decoded, or ready, while a step runs
 _ROWS_AT_ONCE = 8  # decoded by a thread before it asks again: 5 ms
-_READ_AT_ONCE = 4  # row groups: an object store answers after some 50 ms
+_READ_AT_ONCE = 2  # row groups: an object store answers after some 50 ms
 
 BadImages = Literal["raise", "skip"]
 Fill = Callable[[Row, int, NDArray[np.uint8]], None]  # row, its place, where its pixels go
