@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 
 
-class Keyed(ImageFolder):  # type: ignore[misc]
+class Keyed(ImageFolder):
     """With the number of the picture instead of its class."""
 
     def __getitem__(self, index: int) -> tuple[int, Any]:

@@ -15,7 +15,7 @@ from read_epoch import EpochClock
 from read_pictures import BATCH, WORKERS, Picture
 
 
-class Pictures(StreamingDataset):  # type: ignore[misc]
+class Pictures(StreamingDataset):
     def __init__(self, folder: str, decoder: str) -> None:
         super().__init__(folder, shuffle=True)
         self._picture = Picture(decoder)

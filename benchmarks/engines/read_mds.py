@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 _SHARD_BYTES = 1 << 26  # its default
 
 
-class Pictures(StreamingDataset):  # type: ignore[misc]
+class Pictures(StreamingDataset):
     def __init__(self, folder: str, decoder: str) -> None:
         super().__init__(local=folder, shuffle=True, batch_size=BATCH)
         self._picture = Picture(decoder)

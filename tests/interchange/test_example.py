@@ -21,9 +21,9 @@ def test_a_message_of_all_three_kinds() -> None:
     assert data == MESSAGE
     decoded = decode_example(data)
     assert list(decoded) == ["a", "b", "c"]
-    assert decoded["a"].tolist() == [1, -1] and decoded["a"].dtype == np.int64  # type: ignore[union-attr]
+    assert decoded["a"].tolist() == [1, -1] and decoded["a"].dtype == np.int64
     assert decoded["b"] == [b"xy"]
-    assert decoded["c"].tolist() == [1.5] and decoded["c"].dtype == np.float32  # type: ignore[union-attr]
+    assert decoded["c"].tolist() == [1.5] and decoded["c"].dtype == np.float32
 
 
 def test_numbers_need_not_be_packed_and_the_last_of_a_name_counts() -> None:
@@ -32,8 +32,8 @@ def test_numbers_need_not_be_packed_and_the_last_of_a_name_counts() -> None:
     entries = [field(1, field(1, b"n") + field(2, kind)) for kind in (floats, ints)]
     entries.append(field(1, field(1, b"f") + field(2, floats)))
     decoded = decode_example(field(1, b"".join(entries)))
-    assert decoded["n"].tolist() == [5, 150]  # type: ignore[union-attr]
-    assert decoded["f"].tolist() == [1.5, 0.0]  # type: ignore[union-attr]
+    assert decoded["n"].tolist() == [5, 150]
+    assert decoded["f"].tolist() == [1.5, 0.0]
     assert decode_example(field(1, field(1, field(1, b"empty")))) == {"empty": []}
     assert decode_example(b"") == {}
 

@@ -76,7 +76,7 @@ def test_wrong_inputs_are_one_line(tmp_path: Path) -> None:
         ([f"{tmp_path}/empty"], "imagefolder", "no folders of classes"),
     ):
         with pytest.raises(InputError, match=told) as caught:
-            find_inputs(patterns, format)  # type: ignore[arg-type]
+            find_inputs(patterns, format)
         assert "\n" not in str(caught.value)
 
 

@@ -22,7 +22,7 @@ CLASSES = {"cat": 0, "dog": 1}
 
 
 def read(path: Path, format: str, max_bytes: int = 100, num_classes: int | None = None) -> list[Found]:
-    inputs = find_inputs([str(path)], format)  # type: ignore[arg-type]
+    inputs = find_inputs([str(path)], format)
     return [found for one in inputs for found in read_input(one, CLASSES, num_classes, max_bytes, 100)]
 
 

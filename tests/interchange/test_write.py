@@ -22,7 +22,7 @@ GROUPS = [SAMPLES[:1], SAMPLES[1:]]
 
 @pytest.mark.parametrize("format", ["tfrecord", "webdataset", "imagefolder"])
 def test_equal_samples_give_equal_bytes_under_a_name_that_follows_from_the_shard(tmp_path: Path, format: str) -> None:
-    target = Target(format, "dense", ANCESTORS)  # type: ignore[arg-type]
+    target = Target(format, "dense", ANCESTORS)
     done = [write_shard(GROUPS, str(tmp_path / run), "val", 7, target) for run in ("a", "b", "a")]
     assert done[0] == done[1] == done[2]
     files = [{f.relative_to(tmp_path / run): f.read_bytes() for f in (tmp_path / run).rglob("*.*")} for run in "ab"]
@@ -60,11 +60,11 @@ def test_an_image_folder_has_a_listing_of_all_labels(tmp_path: Path) -> None:
 
 
 def test_a_shard_whose_rows_cannot_be_read_leaves_nothing(tmp_path: Path) -> None:
-    def groups():  # type: ignore[no-untyped-def]
+    def groups():
         yield SAMPLES[:1]
         raise OSError("the disk is gone")
 
     for format in ("tfrecord", "webdataset", "imagefolder"):
         with pytest.raises(OSError, match="the disk is gone"):
-            write_shard(groups(), str(tmp_path), "train", 0, Target(format, "sparse", ANCESTORS))  # type: ignore[arg-type]
+            write_shard(groups(), str(tmp_path), "train", 0, Target(format, "sparse", ANCESTORS))
     assert [f.name for f in tmp_path.rglob("*.*")] == ["a%2F1.jpg"]

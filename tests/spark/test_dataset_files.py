@@ -39,7 +39,7 @@ def test_neighbours_are_read_at_once(scratch: str) -> None:
     with RunReader(scratch) as reader:
         reads = []
         read = reader._read
-        reader._read = lambda *place: reads.append(place) or read(*place)  # type: ignore[method-assign,func-returns-value]
+        reader._read = lambda *place: reads.append(place) or read(*place)
         found = reader.read(np.full(5, 7), numbers * (numbers + 1), 2 * (numbers + 1))
     assert found.to_pylist() == [picture(7, number) for number in numbers.tolist()]
     assert reads == [(7, 6, 36), (7, 90, 20)]  # pictures 2 to 5 from byte 6 on, and 9
