@@ -92,7 +92,7 @@ def fit(
     position = start
     while position.epoch < config.epochs:
         began, skip, waited_s, skipped = time.monotonic(), position.step_in_epoch, 0.0, task.skipped()
-        batches = iter(task.batches(position.epoch, position.place))
+        batches, batch = iter(task.batches(position.epoch, position.place)), None
         for _ in range(position.steps_per_epoch - skip):
             asked = time.monotonic()
             batch = next(batches, None)

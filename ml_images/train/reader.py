@@ -201,7 +201,7 @@ class _Begun(NamedTuple):
 
 class HeldGroups:
     """The row groups that a rank holds: read before they are needed, as far ahead as `limit` allows, and let go after
-    their last row was handed out."""
+    the last picture of theirs was decoded."""
 
     def __init__(self, groups: RowGroups, order: EpochOrder, stretch: Stretch, stages: Stages) -> None:
         self._groups, self._order, self._stretch, self._stages = groups, order, stretch, stages

@@ -178,6 +178,15 @@ def test_a_save_holds_the_ranks_mean_statistics_and_leaves_training_its_own() ->
     assert torch.equal(last[0][f"model.{name}"], models[0][name] / 2)
 
 
+def test_a_run_that_goes_on_where_no_whole_step_is_left_of_the_epoch_finishes_it() -> None:
+    start = Position(3, 0, STEPS, STEPS, {}, loss_sum=6.0, place=12)  # the rest is less than a batch of the new size
+    diary, end = run(make_task(), LoopConfig(epochs=2), start)
+    assert [step for step, *_ in diary.steps] == [4, 5, 6, 7]
+    assert [(record["epoch"], record["step"]) for record, _ in diary.epochs] == [(1, 3), (2, 7)]
+    assert diary.epochs[0][0]["loss"] == 0.5
+    assert end.epoch == 2
+
+
 def test_a_finished_run_has_nothing_left_to_do() -> None:
     diary, end = run(make_task(), LoopConfig(epochs=2), Position(8, 2, 0, STEPS, {}))
     assert diary.steps == []
