@@ -13,8 +13,8 @@ setup:  ## .venv with the tested packages, Horovod and a Java; quick when nothin
 demo: setup  ## the whole chain on the embedded sample: lists -> labels -> pictures -> data set -> ResNet-101 -> report
 	@./demo.sh
 
-test: lint  ## lint, then all tests
-	python -m pytest
+test: lint  ## lint, then all tests: those that start engines in one process, beside them the plain ones in another
+	python -m pytest -n 2 --dist loadgroup
 
 lint: setup  ## format check, lint, import contracts, types
 	ruff format --check .

@@ -43,9 +43,12 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that start engines share one process of `pytest -n 2 --dist loadgroup`: one session, no two clusters."""
     for item in items:
         if {"spark", "chain"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.spark)
+        if any(item.get_closest_marker(engine) for engine in ("spark", "horovod", "cluster")):
+            item.add_marker(pytest.mark.xdist_group("engines"))
 
 
 @pytest.fixture(scope="session")

@@ -5,30 +5,38 @@ before its child's: the published vocabulary has one class (9741 `water`) whose 
 """
 
 from collections.abc import Sequence
+from itertools import chain
 
+import numpy as np
+import numpy.typing as npt
+
+Int32 = npt.NDArray[np.int32]
 Parents = Sequence[Sequence[int]]
 _SHOWN = 12  # classes of a cycle that a message shows
 
 
-def parents_first(parents: Parents) -> list[int]:
-    """All classes, each after all of its parents (Kahn 1962). Classes on a cycle, or below one, are left out."""
-    children: list[list[int]] = [[] for _ in parents]
-    waiting = [len(above) for above in parents]
-    for child, above in enumerate(parents):
-        for parent in above:
-            children[parent].append(child)
-    order = [c for c, count in enumerate(waiting) if count == 0]
-    for parent in order:  # grows while it is read
-        for child in children[parent]:
-            waiting[child] -= 1
-            if waiting[child] == 0:
-                order.append(child)
-    return order
+def depths(parents: Parents) -> Int32:
+    """Edges of the longest way up to a root, for each class: int32 (classes); 0 for a root, -1 for a class on a cycle
+    or below one. Level by level (Kahn 1962): a class comes right after the last of its parents."""
+    num_classes = len(parents)
+    counts = np.fromiter(map(len, parents), np.int64, num_classes)
+    children = np.repeat(np.arange(num_classes), counts)
+    above = np.fromiter(chain.from_iterable(parents), np.int64, len(children))
+    depth = np.where(counts > 0, -1, 0).astype(np.int32)
+    for level in range(1, num_classes):
+        waits = depth[above] < 0
+        children, above = children[waits], above[waits]
+        comes = depth < 0
+        comes[children] = False
+        if not comes.any():
+            break
+        depth[comes] = level
+    return depth
 
 
 def find_cycle(parents: Parents) -> list[int]:
     """The classes of one cycle, each followed by one of its parents, the smallest first; empty if there is none."""
-    stuck = set(range(len(parents))).difference(parents_first(parents))
+    stuck = set(np.flatnonzero(depths(parents) < 0).tolist())
     if not stuck:
         return []
     # Each stuck class has a stuck parent, so climbing among them must come back to where it was.
@@ -51,15 +59,3 @@ def spell_cycle(ids: Sequence[str], cycle: Sequence[int]) -> str:
 def spell(id: str) -> str:
     """An id as a message shows it: not too long, and on one line even where it holds a carriage return."""
     return repr(id[:40])[1:-1]
-
-
-def depths(parents: Parents) -> list[int]:
-    """Edges of the longest way up to a root, for each class; 0 for a root. The hierarchy must be free of cycles."""
-    order = parents_first(parents)
-    assert len(order) == len(parents), "the hierarchy has a cycle"
-    depth = [0] * len(parents)
-    for c in order:
-        for parent in parents[c]:
-            if depth[parent] >= depth[c]:
-                depth[c] = depth[parent] + 1
-    return depth

@@ -12,8 +12,9 @@ id second. Our extension: several parents are separated by commas (`12,40`); `-1
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 
+import numpy as np
 import pyarrow as pa
 
 from ml_images import schemas
@@ -53,34 +54,52 @@ def parse_vocabulary(data: bytes, source: str) -> Vocabulary:
     """
     lines = read_lines(data, source)
     first = 2 if lines and lines[0].split("\t")[0] == "category_index" else 1  # 1-based line of row 0
-    rows = [line.split("\t") for line in lines[first - 1 :]]
-    if not rows:
+    lines = lines[first - 1 :]
+    if not lines:
         raise InputError(f"{source}:{first}: no classes, expected lines of tab-separated {_COLUMNS[4]}")
-    columns = 3 if first == 1 and len(rows[0]) == 3 else 4
-    for row, fields in enumerate(rows):
-        if mistake := _field_mistake(row, fields, columns):
-            raise InputError(f"{source}:{first + row}: {mistake}")
-
-    ids = tuple(fields[-3] for fields in rows)
+    columns = 3 if first == 1 and lines[0].count("\t") == 2 else 4
+    fields = "\t".join(lines).split("\t")  # a list a line would take twice as long
+    ids, above, names = (tuple(fields[column::columns]) for column in range(columns - 3, columns))
+    rows = range(len(lines))
+    numbers = list(map(str, rows))
+    are_whole = {line.count("\t") for line in lines} == {columns - 1} and all(map(str.strip, names))
+    if not are_whole or (columns == 4 and fields[::4] != numbers):
+        row, mistake = _field_mistake(lines, columns)
+        raise InputError(f"{source}:{first + row}: {mistake}")
     if found := _id_mistake(ids, first):
         raise InputError(f"{source}:{first + found[0]}: {found[1]}")
-    row_of = {**{id: row for row, id in enumerate(ids)}, **{str(row): row for row in range(len(rows))}}
-    parents = tuple(_parents(fields[-2], row_of, f"{source}:{first + row}") for row, fields in enumerate(rows))
+
+    row_of = dict(zip(ids, rows, strict=True))
+    row_of.update(zip(numbers, rows, strict=True))
+    parents = tuple(
+        [  # nearly all the first way, in half of the time
+            (row_of[field],)
+            if field in row_of and "," not in field and field != _ROOT
+            else _parents(field, row_of, f"{source}:{line}")
+            for line, field in enumerate(above, first)
+        ]
+    )
     if found := _parent_mistake(ids, parents):
         raise InputError(f"{source}:{first + found[0]}: {found[1]}")
-    return Vocabulary(ids, tuple(tuple(fields[-1].split(", ")) for fields in rows), parents)
+    return Vocabulary(ids, tuple([tuple(field.split(", ")) for field in names]), parents)
 
 
 def to_table(vocabulary: Vocabulary) -> pa.Table:
     """One row a class by schemas.VOCABULARY, in the order of the classes."""
     columns = [
-        pa.array(range(vocabulary.num_classes), pa.int32()),
+        pa.array(np.arange(vocabulary.num_classes, dtype=np.int32)),
         pa.array(vocabulary.ids, pa.string()),
-        pa.array(vocabulary.names, pa.list_(pa.string())),
-        pa.array(vocabulary.parents, pa.list_(pa.int32())),
-        pa.array(depths(vocabulary.parents), pa.int32()),
+        _lists(vocabulary.names, pa.string()),
+        _lists(vocabulary.parents, pa.int32()),
+        pa.array(depths(vocabulary.parents)),
     ]
     return pa.Table.from_arrays(columns, schema=schemas.VOCABULARY)
+
+
+def _lists(items: Sequence[Sequence[object]], kind: pa.DataType) -> pa.ListArray:
+    """As pa.array, in a third of the time."""
+    ends = np.cumsum([0, *map(len, items)], dtype=np.int32)
+    return pa.ListArray.from_arrays(pa.array(ends), pa.array(list(chain.from_iterable(items)), kind))
 
 
 def parents_of(table: pa.Table) -> list[list[int]]:
@@ -90,14 +109,16 @@ def parents_of(table: pa.Table) -> list[list[int]]:
     return [flat[start:end] for start, end in pairwise(ends)]
 
 
-def _field_mistake(row: int, fields: list[str], columns: int) -> str | None:
-    if len(fields) != columns:
-        return f"expected {columns} tab-separated columns ({_COLUMNS[columns]}), got {len(fields)}"
-    if columns == 4 and fields[0] != str(row):
-        return f"category_index must be the row number {row}, got {fields[0][:40]!r}"
-    if not fields[-1].strip():
-        return "empty category name"
-    return None
+def _field_mistake(lines: Sequence[str], columns: int) -> tuple[int, str]:
+    """(row, message) of the first line that is not as it should be; there is one."""
+    for row, fields in enumerate(line.split("\t") for line in lines):
+        if len(fields) != columns:
+            return row, f"expected {columns} tab-separated columns ({_COLUMNS[columns]}), got {len(fields)}"
+        if columns == 4 and fields[0] != str(row):
+            return row, f"category_index must be the row number {row}, got {fields[0][:40]!r}"
+        if not fields[-1].strip():
+            return row, "empty category name"
+    raise AssertionError("all lines are as they should be")
 
 
 def _id_mistake(ids: Sequence[str], first: int) -> tuple[int, str] | None:
@@ -113,8 +134,6 @@ def _id_mistake(ids: Sequence[str], first: int) -> tuple[int, str] | None:
 
 def _parents(field: str, row_of: dict[str, int], place: str) -> tuple[int, ...]:
     """The parents that a field names, by row number or by id. Raises InputError for what names no row."""
-    if field in row_of and field != _ROOT and "," not in field:  # nearly all; a fifth of the time for the file
-        return (row_of[field],)
     items = [item.strip() for item in field.split(",")]
     if items == [_ROOT]:
         return ()
@@ -132,12 +151,9 @@ def _parent_mistake(ids: Sequence[str], parents: Sequence[Sequence[int]]) -> tup
     for row, above in enumerate(parents):
         if row in above:
             return row, f"{spell(ids[row])} is its own parent"
-        if len(set(above)) != len(above):
+        if len(above) > 1 and len(set(above)) != len(above):
             twice = next(parent for i, parent in enumerate(above) if parent in above[:i])
             return row, f"{spell(ids[row])} has the same parent twice: {spell(ids[twice])}"
-        for parent in above:
-            if not 0 <= parent < len(ids):
-                return row, f"parent {parent} does not exist, expected 0..{len(ids) - 1}"
     if cycle := find_cycle(parents):
         return cycle[0], spell_cycle(ids, cycle)
     return None

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from zipimport import zipimporter
@@ -118,9 +118,14 @@ def _spare_later_tasks() -> None:
     for place, importer in list(sys.path_importer_cache.items()):
         if isinstance(importer, zipimporter):
             del sys.path_importer_cache[place]
-    if not gc.get_freeze_count():
-        gc.collect()
-        gc.freeze()
+    _freeze_modules()
+
+
+@cache
+def _freeze_modules() -> None:
+    """Once in a process; to ask `gc.get_freeze_count` whether it was done walks over all of them for 0.015 s."""
+    gc.collect()
+    gc.freeze()
 
 
 def collect(frame: DataFrame, title: str) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from hierarchies import dags, lists, slow_ancestors
 from hypothesis import given
 
 from ml_images.hierarchy.ancestors import find_ancestors
+from ml_images.hierarchy.order import depths
 from ml_images.hierarchy.vocabulary import parse_vocabulary
 
 
@@ -26,6 +27,14 @@ def test_types_are_those_of_the_contract_also_for_a_lone_root():
 def test_as_found_by_climbing_from_each_class(parents):
     found = find_ancestors(parents)
     assert lists(found.indptr, found.indices) == [sorted(slow_ancestors(parents, c)) for c in range(len(parents))]
+    assert lists(found.parents_indptr, found.parents_indices) == [sorted(direct) for direct in parents]
+    assert found.depths.tolist() == depths(parents).tolist()
+
+
+def test_a_chain_of_all_classes_is_followed_to_its_end():
+    found = find_ancestors([[1], [2], [3], []])
+    assert lists(found.indptr, found.indices) == [[1, 2, 3], [2, 3], [3], []]
+    assert found.depths.tolist() == [3, 2, 1, 0]
 
 
 @pytest.mark.real_data

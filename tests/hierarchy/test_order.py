@@ -1,4 +1,7 @@
-from ml_images.hierarchy.order import depths, find_cycle, parents_first, spell_cycle
+from hierarchies import dags
+from hypothesis import given
+
+from ml_images.hierarchy.order import depths, find_cycle, spell_cycle
 
 #   0   1        two roots
 #  / \ /
@@ -8,17 +11,22 @@ from ml_images.hierarchy.order import depths, find_cycle, parents_first, spell_c
 DAG = [[], [], [0], [0, 1], [2, 3], [3]]
 
 
-def test_parents_come_before_their_children_whatever_the_row_order():
-    backwards = [[5 - parent for parent in above] for above in reversed(DAG)]  # class c becomes 5 - c
-    for parents in (DAG, backwards):
-        order = parents_first(parents)
-        assert sorted(order) == list(range(6))
-        assert all(order.index(parent) < order.index(c) for c in range(6) for parent in parents[c])
-
-
 def test_depth_counts_the_edges_of_the_longest_way_up():
-    assert depths(DAG) == [0, 0, 1, 1, 2, 2]
-    assert depths([[], [0], [1], [0, 2]]) == [0, 1, 2, 3]  # 3 is a child of the root, too
+    assert depths(DAG).tolist() == [0, 0, 1, 1, 2, 2]
+    assert depths([[], [0], [1], [0, 2]]).tolist() == [0, 1, 2, 3]  # 3 is a child of the root, too
+    assert depths([[1], [2], [3], []]).tolist() == [3, 2, 1, 0]  # parents may come later
+    assert depths([]).tolist() == []
+
+
+@given(dags())
+def test_a_class_lies_one_below_its_deepest_parent(parents):
+    depth = depths(parents).tolist()
+    assert depth == [1 + max((depth[parent] for parent in above), default=-1) for above in parents]
+
+
+def test_what_is_on_a_cycle_or_below_one_has_no_depth():
+    assert depths([[], [0, 3], [1], [2], [3], [], [5]]).tolist() == [0, -1, -1, -1, -1, 0, 1]
+    assert depths([[0]]).tolist() == [-1]
 
 
 def test_a_cycle_is_found_below_and_above_classes_outside_of_it():

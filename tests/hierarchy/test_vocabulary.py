@@ -52,6 +52,10 @@ def test_a_number_is_a_row_even_where_an_id_looks_the_same():
     assert parse("1\t-1\ta\n0\t0\tb\n").parents == ((), (0,))
 
 
+def test_minus_one_is_a_root_even_where_an_id_looks_the_same():
+    assert parse("-1\t-1\ta\nn2\t0\tb\n").parents == ((), (0,))
+
+
 def test_unicode_line_separators_do_not_end_a_line():
     assert parse("0\t/m/0a\t-1\tone\u2028two\x0bthree\x85four\n").names == (("one\u2028two\x0bthree\x85four",),)
 
@@ -69,6 +73,8 @@ def test_unicode_line_separators_do_not_end_a_line():
         ("0\tn1\t-1\ta\n1\t\t0\tb\n", "v.txt:2: empty category_id"),
         ("0\tn1\t-1\ta\n1\tn2\t0\t \n", "v.txt:2: empty category name"),
         (HEADER + "0\tn1\t-1\ta\n1\tn1\t0\tb\n", "v.txt:3: duplicate category_id 'n1', first on line 2"),
+        ("0\tn1\t-1\ta\n1\tn2\t0\t \n2\tn3\n", "v.txt:2: empty category name"),
+        ("0\tn1\t-1\ta\n1\tn2\n2\tn3\t0\tc\td\te\n", "v.txt:2: expected 4 tab-separated columns"),
         ("0\tn1\t-1\ta\n1\tn2\t2\tb\n", "v.txt:2: parent '2' does not exist, expected a row number 0..1"),
         ("0\tn1\t-1\ta\n1\tn2\t-2\tb\n", "v.txt:2: parent '-2' does not exist"),
         ("0\tn1\t-1\ta\n1\tn2\t0,\tb\n", "v.txt:2: parent '' does not exist"),

@@ -94,7 +94,7 @@ def test_how_a_file_is_compressed_is_told_by_the_ending_of_its_name(name: str, c
     assert lines.codec_of(name) == codec
 
 
-@pytest.mark.parametrize("content", [b"no gzip at all", gzip.compress(b"a\nb\n" * 1000)[:-20]])
+@pytest.mark.parametrize("content", [b"no gzip at all", gzip.compress(b"a\nb\n" * 1000)[:-20]], ids=["other", "cut"])
 def test_a_damaged_compressed_file_is_named(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "list.txt.gz"
     path.write_bytes(content)
