@@ -10,6 +10,7 @@ Examples:
   ml-images download conf/open-images.yaml "urls=[train-images-with-rotation.csv]" output=out/download
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -17,8 +18,7 @@ from ml_images import config, entry
 from ml_images.download.config import DownloadConfig
 from ml_images.download.entries import ListColumns
 from ml_images.options import option
-from ml_images.provenance import provenance
-from ml_images.report.contact_sheet import render_contact_sheet
+from ml_images.report.contact_sheet import write_contact_sheet
 from ml_images.report.job import JobReport
 from ml_images.spark import session
 from ml_images.spark.contact_sheet import gather
@@ -33,11 +33,17 @@ from ml_images.storage.s3 import spark_settings
 # A speculative copy of a task would fetch or read everything again.
 _NO_COPIES = {"spark.speculation": "false"}
 _TRIES = 4  # of a task whose worker dies
+_WITHOUT_CONTACT = (
+    "download: warning: download.fetch.user_agent '{}' names no way to reach you, as public hosts (Flickr, Wikimedia) "
+    "ask for: add a URL or an e-mail address, as in 'mybot/1.0 (me@example.org)'"
+)
 
 
 @dataclass(frozen=True)
 class Job:
-    output: str = option(help="folder for the table images, contact_sheet.html and report.json")
+    output: str = option(
+        help="folder for the table images, contact_sheet.html and report.json (also report-download.json)"
+    )
     labels: str = option("", "labels table of jobs/annotate.py, whose keys are wanted")
     urls: list[str] = option(
         [],
@@ -58,6 +64,11 @@ class Job:
             raise ValueError("labels or urls must say what is wanted, none was given")
         if self.placeholder_keys < 0 or self.placeholder_keys == 1:
             raise ValueError(f"placeholder_keys must be 0 or at least 2, got {self.placeholder_keys}")
+        if self.columns.rotation and self.download.image.keeps_bytes:
+            raise ValueError(
+                "download.image.short_side=original keeps the bytes as they came, which cannot be turned by "
+                f"columns.rotation={self.columns.rotation}; set a number of pixels, or columns.rotation= for none"
+            )
 
 
 def main(argv: Sequence[str]) -> int:
@@ -68,26 +79,29 @@ def main(argv: Sequence[str]) -> int:
     tables.claim(output, "download")
     images = join(output, "images")
     report = JobReport("download", output, config.to_dict(job))
+    if not job.download.fetch.allow_private and not job.download.fetch.names_contact:
+        print(_WITHOUT_CONTACT.format(job.download.fetch.user_agent), file=sys.stderr)
     settings = _NO_COPIES | spark_settings(job.labels, *job.urls, output) | job.spark
     with locked(images), session.opened("download", settings, light=True, task_failures=_TRIES) as spark:
         entries = read_entries(spark, job.labels, job.urls, job.columns)
         done = fetch_missing(entries, images, job.download, job.columns, job.part, job.placeholder_keys)
-        hosts, examples = gather(spark, images)
+        sheet = gather(spark, images)
     report.counts["keys"] = done.counts
     if job.urls:
         report.counts["lists"] = done.lists
     report.counts["images by outcome"] = done.outcomes
     if done.milliseconds:
         report.counts["milliseconds by stage"] = done.milliseconds
-    if hosts:
+    if sheet.hosts:
         report.counts["hosts that lost most"] = {
-            f"{host.host}, mostly {host.commonest_loss}": host.lost for host in hosts
+            f"{host.host}, mostly {host.commonest_loss}": host.lost for host in sheet.hosts
         }
-    source = provenance()
-    written = f"{source['written_at']}, commit {source['commit'] or 'unknown'}"
-    page = render_contact_sheet("What was fetched", done.outcomes, hosts, examples, written)
-    tables.write_text(join(output, "contact_sheet.html"), page)
+    write_contact_sheet(output, sheet)
     report.finish()
+    # report.json is of the last job that wrote here; extract may be the next.
+    tables.write_json(join(output, "report-download.json"), tables.read_json(join(output, "report.json")))
+    if done.other_pictures:
+        print(f"pictures of earlier runs ({done.other_pictures}) stay as they are; another output gets new ones")
     if not done.counts["fetched"]:
         todo = "fetch" if done.counts["found to be placeholders"] else "do"
         print(f"nothing was left to {todo}: every key has a row that deserves no other try")

@@ -21,8 +21,10 @@ from ml_images.archives.config import ExtractConfig
 from ml_images.archives.find import find_archives
 from ml_images.archives.names import text_of
 from ml_images.options import option
+from ml_images.report.contact_sheet import write_contact_sheet
 from ml_images.report.job import JobReport
 from ml_images.spark import session
+from ml_images.spark.contact_sheet import gather
 from ml_images.spark.extract import extract_missing
 from ml_images.spark.images_table import count_outcomes
 from ml_images.storage import tables
@@ -43,7 +45,10 @@ class Job:
         help="archives and folders, also patterns; of a key that is in several the first has it"
     )
     labels: str = option(help="labels table that jobs/annotate.py wrote")
-    output: str = option(help="folder for the table images and report.json; may be that of jobs/download.py")
+    output: str = option(
+        help="folder for the table images, contact_sheet.html and report.json (also report-extract.json); may be that "
+        "of jobs/download.py"
+    )
     max_loss: float = option(0.5, "share of the keys that are no URLs without a picture before the exit code is 3")
     extract: ExtractConfig = field(default_factory=ExtractConfig)
     spark: dict[str, str] = option({}, "Spark settings, e.g. spark.spark.executor.memory=4g")
@@ -66,13 +71,19 @@ def main(argv: Sequence[str]) -> int:
         keys = spark.read.parquet(for_spark(job.labels)).select("key").where(~F.col("key").contains("://"))
         done = extract_missing(keys, archives, images, job.extract)
         outcomes = count_outcomes(spark, images, keys)
+        sheet = gather(spark, images)
     report.counts |= {"keys": {"archives": len(archives), **done.keys}, "members": done.members}
     report.counts["images by outcome"] = outcomes
     for problem in done.problems[:SHOWN]:
         print(f"extract: {problem}", file=sys.stderr)
     if len(done.problems) > SHOWN:
         print(f"extract: {len(done.problems) - SHOWN} more archives are listed in report.json", file=sys.stderr)
+    write_contact_sheet(output, sheet)
     report.finish(problems=done.problems)
+    # report.json is of the last job that wrote here; download may be the next.
+    tables.write_json(join(output, "report-extract.json"), tables.read_json(join(output, "report.json")))
+    if done.other_pictures:
+        print(f"pictures of earlier runs ({done.other_pictures}) stay as they are; another output gets new ones")
     if not done.keys["asked for"]:
         print("nothing was left to do: every key has a row, and these archives can add nothing to it")
     lost = sum(outcomes.values()) - outcomes.get("ok", 0)

@@ -10,6 +10,7 @@ from ml_images.options import option
 
 PRODUCT = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?=[/ ]|\Z)")
 """The name at the beginning of a User-Agent (RFC 9110, 10.1.5), which robots.txt and opt-out headers call us by."""
+_CONTACT = re.compile(r"https?://[^\s()]|www\.|[^\s()@]@[^\s()@]+\.[^\s()@]")
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,11 @@ class FetchConfig:
                 "user_agent must begin with a product name, as 'mybot/1.0 (me@example.org)' does, "
                 f"got {self.user_agent!r}"
             )
+
+    @property
+    def names_contact(self) -> bool:
+        """Does the User-Agent hold a URL or an e-mail address, as the policies of Flickr and Wikimedia ask for?"""
+        return _CONTACT.search(self.user_agent) is not None
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,9 @@ from ml_images.download.address import Refusal, Resolve, check_address
 from ml_images.download.budget import Budget
 from ml_images.download.config import FetchConfig
 from ml_images.download.exchange import Exchange
+from ml_images.download.header import content_coding
 from ml_images.download.kept import Connections
+from ml_images.download.packed import unpacked
 from ml_images.download.resolver import Found, Resolver
 from ml_images.download.transport import Request, Response
 from ml_images.download.url import WebUrl, is_address, parse_web_url
@@ -70,6 +72,7 @@ class CurlTransport:
         self._ca_file = ca_file or certifi.where()
         self._connections = connections
         self._done: list[Response] = []
+        self._packed: deque[Response] = deque()  # complete, to be unpacked
         self._jobs: dict[_Job, None] = {}  # in the order of their start
         self._naming: defaultdict[str, list[_Job]] = defaultdict(list)
         self._queue: deque[_Job] = deque()
@@ -116,9 +119,11 @@ class CurlTransport:
     def poll(self, timeout_s: float) -> list[Response]:
         until = self.now() + timeout_s
         woken = False
+        self._unpack_one()
         self._ration()
         while True:
             woken |= self._turn(0.0 if self._done else until - self.now())
+            self._unpack_one()
             if self._done or woken or self.now() >= until:
                 done, self._done = self._done, []
                 self._budget.taken -= sum(len(response.body) for response in done)
@@ -220,6 +225,14 @@ class CurlTransport:
         self._ration()
         return woken
 
+    def _unpack_one(self) -> None:
+        """One of the bodies that came packed, if there is room or everything else has been handed over."""
+        is_idle = not self._budget.elsewhere and not any(response.body for response in self._done)
+        if self._packed and (self._budget.room > 0 or is_idle):
+            packed = self._packed.popleft()
+            self._done.append(unpacked(packed, self._cfg.max_bytes))
+            self._budget.taken += len(self._done[-1].body) - len(packed.body)
+
     def _ration(self) -> None:
         self._budget.let_go_on(is_handing_over=bool(self._done))
 
@@ -320,7 +333,9 @@ class CurlTransport:
             self._idle.append(exchange)
         job.exchange, job.is_over = None, True
         del self._jobs[job]
-        self._done.append(Response(job.request, outcome, detail, status, headers, body, elapsed_s))
+        response = Response(job.request, outcome, detail, status, headers, body, elapsed_s)
+        is_packed = bool(body) and content_coding(headers) != ""
+        (self._packed if is_packed else self._done).append(response)
 
     def _mind_socket(self, what: int, file: int, multi: object, data: object) -> None:
         """libcurl's wish to hear of a socket."""

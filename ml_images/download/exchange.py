@@ -23,7 +23,7 @@ import pycurl
 from ml_images.download.budget import PIECE, Budget
 from ml_images.download.config import FetchConfig
 from ml_images.download.failure import outcome_of
-from ml_images.download.header import announced_length, check_codings, parse_header
+from ml_images.download.header import announced_length, check_codings, content_coding, parse_header
 from ml_images.download.kept import Connections, Name, is_quiet
 from ml_images.download.robots import MAX_BYTES
 from ml_images.download.transport import RESEND, Headers, Request
@@ -176,9 +176,9 @@ class Exchange:
             pycurl.FOLLOWLOCATION: 0,
             pycurl.PROXY: "",  # not even from the environment
             pycurl.USERAGENT: cfg.user_agent,
-            # identity: pictures are compressed already; what comes encoded all the same is decoded.
-            pycurl.ACCEPT_ENCODING: "identity",
-            pycurl.HTTPHEADER: ["Accept: image/*,*/*;q=0.5"],
+            # Pictures are compressed already; what comes packed all the same is unpacked later (packed.py).
+            pycurl.HTTP_CONTENT_DECODING: 0,
+            pycurl.HTTPHEADER: ["Accept: image/*,*/*;q=0.5", "Accept-Encoding: identity"],
             pycurl.CONNECTTIMEOUT_MS: max(1, round(cfg.connect_timeout_s * 1000)),
             pycurl.DNS_CACHE_TIMEOUT: _PINNED_S,
             # One for all handles of a loop; the default of 16 KiB means 7 callbacks for a photo of 100 KB.
@@ -278,6 +278,10 @@ class Exchange:
             self._until = self._clock() + _DRAIN_S
             short = length <= _DRAIN_BYTES if length is not None else "transfer-encoding" in headers
             return None if short else _STOP
+        try:
+            content_coding(headers)
+        except ValueError as error:
+            return self._stop("http_error", str(error))
         if length is not None and length > self._max_bytes and not self._is_robots_file:
             return self._stop("too_large", f"{length} bytes announced, at most {self._max_bytes} wanted")
         return None

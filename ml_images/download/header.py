@@ -10,6 +10,7 @@ _STATUS = re.compile(rb"HTTP/[0-9.]+ ([0-9]{3})")
 FIELD_END = "\n"
 _KEPT_APART = frozenset(("x-robots-tag",))
 _PLAIN = frozenset(("", "identity", "chunked"))
+_CODINGS = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate", "br": "br"}
 
 
 def parse_header(lines: Sequence[bytes]) -> tuple[int, Headers]:
@@ -46,8 +47,24 @@ def announced_length(headers: Headers) -> int | None:
 
 
 def check_codings(headers: Headers) -> None:
-    """Raises ValueError for a body that is packed more than once. Each layer of gzip can hold a thousand times its
-    size, and what passes between layers is bounded by nothing."""
-    names = f"{headers.get('content-encoding', '')},{headers.get('transfer-encoding', '')}".lower().split(",")
-    if sum(name.strip() not in _PLAIN for name in names) > 1:
+    """Raises ValueError for a body that is packed more than once, as each layer of gzip can hold a thousand times its
+    size, and for one that is packed for its transfer, which nobody may do unasked (RFC 9112, 6.1)."""
+    if len(_codings(headers, "content-encoding")) + len(_codings(headers, "transfer-encoding")) > 1:
         raise ValueError("a body that is packed more than once")
+    if _codings(headers, "transfer-encoding"):
+        raise ValueError(f"Transfer-Encoding: {headers['transfer-encoding'][:60]}")
+
+
+def content_coding(headers: Headers) -> str:
+    """How a body that passed check_codings is packed: gzip, deflate, br, or "" where it is not. Raises ValueError for
+    what nothing here unpacks."""
+    for name in _codings(headers, "content-encoding"):
+        if name not in _CODINGS:
+            raise ValueError(f"Content-Encoding: {headers['content-encoding'][:60]}")
+        return _CODINGS[name]
+    return ""
+
+
+def _codings(headers: Headers, field: str) -> list[str]:
+    names = (name.strip().lower() for name in headers.get(field, "").split(","))
+    return [name for name in names if name not in _PLAIN]

@@ -1,7 +1,8 @@
 """What a contact sheet is made of; executors gather it, which have no library to draw pages."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 COLUMNS = [
     "key",
@@ -37,3 +38,13 @@ class HostOutcomes:
     def commonest_loss(self) -> str:
         losses = {name: count for name, count in self.counts.items() if name != "ok"}
         return max(losses, key=lambda name: (losses[name], name), default="")
+
+
+@dataclass(frozen=True)
+class SheetContents:
+    """What a table of images has to show: all its rows by outcome, the hosts that lost most, and some rows with
+    COLUMNS, those that are ok with a `thumbnail` (a JPEG)."""
+
+    outcomes: Mapping[str, int]
+    hosts: Sequence[HostOutcomes]
+    examples: Sequence[Mapping[str, Any]]

@@ -20,7 +20,7 @@ from ml_images.labels.statistics import ORIGINS
 from ml_images.spark import work
 from ml_images.storage import tables
 from ml_images.storage.label_parquet.writer import open_label_part
-from ml_images.storage.paths import join, open_location
+from ml_images.storage.paths import join, make_folder, open_location
 
 _TASK = pa.schema([pa.field("number", pa.int64()), pa.field("parts", pa.list_(pa.string()))])
 _OF_A_BATCH = ("closed", "added", "ancestors", "present", "held_back")
@@ -70,7 +70,7 @@ def copy_table(location: str, table: str, target: str) -> None:
     (from_system, source), (to_system, path) = open_location(location), open_location(join(target, tables.STAGING))
     with tables.storage_errors(target):
         for name in tables.parts(location):
-            to_system.create_dir(join(path, name).rpartition("/")[0], recursive=True)
+            make_folder(to_system, join(path, name).rpartition("/")[0])
             fs.copy_files(
                 join(source, name), join(path, name), source_filesystem=from_system, destination_filesystem=to_system
             )

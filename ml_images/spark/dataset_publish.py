@@ -3,7 +3,8 @@
 A data set that is written anew is not done until `_SUCCESS`, the last thing, is there. To one that is appended to,
 files are added beside the old ones, then `_common_metadata` names them, and the manifest, by one rename, makes them
 part of it. Until then the old manifest holds for the old files, which nobody touches; files that no manifest lists are
-what an interrupted run has left, and the next one removes them.
+what an interrupted run has left, and the next one removes them. Readers that know no manifest (DuckDB, Spark) see new
+files from the first rename on, which no order of steps avoids: files have to be there before anything names them.
 """
 
 from dataclasses import asdict
@@ -18,9 +19,9 @@ from ml_images.report.data_card import CARD, data_card
 from ml_images.schemas import SPLITS
 from ml_images.spark.materialize import Options, Written
 from ml_images.storage import tables
-from ml_images.storage.manifest import MANIFEST, FilePromise, read_promises
+from ml_images.storage.manifest import MANIFEST, FilePromise, promise_metadata, read_promises
 from ml_images.storage.paths import join, open_location
-from ml_images.storage.petastorm import write_row_group_counts
+from ml_images.storage.petastorm import COMMON_METADATA, write_row_group_counts
 
 _VOCABULARY = "_vocabulary"
 # Options of which there cannot be two in one data set.
@@ -62,9 +63,10 @@ def open_to_append(location: str, vocabulary: pa.Table, options: Options, groups
     if not tables.read_part(join(location, _VOCABULARY)).equals(vocabulary):
         raise InputError(f"'{location}' was written with another vocabulary: annotate with the same one {version}")
     filesystem, path = open_location(location)
-    for name in tables.parts(location):
-        if name not in files:
-            filesystem.delete_file(join(path, name))
+    with tables.storage_errors(location):
+        for name in tables.parts(location):
+            if name not in files:
+                filesystem.delete_file(join(path, name))
     return files
 
 
@@ -118,7 +120,10 @@ def _publish_appended(location: str, written: Written, config: dict[str, Any]) -
 
 def _tell(location: str, manifest: dict[str, Any]) -> None:
     """What the folder says of itself, the manifest last."""
-    write_row_group_counts(location, [split for split in SPLITS if split in manifest["splits"]], schemas.DATASET)
+    splits = [split for split in SPLITS if split in manifest["splits"]]
+    write_row_group_counts(location, splits, schemas.DATASET)
+    common = [COMMON_METADATA, *(f"split={split}/{COMMON_METADATA}" for split in splits)]
+    manifest["metadata"] = promise_metadata(location, [_VOCABULARY, *common])
     tables.write_text(join(location, CARD), data_card(manifest))
     tables.write_json(join(location, MANIFEST), manifest)
 

@@ -27,11 +27,12 @@ from ml_images.download.progress import Progress, milliseconds_by_stage
 from ml_images.download.robots import Robots
 from ml_images.download.wanted import Wanted
 from ml_images.images.shrinker import shared_shrinker
-from ml_images.spark import images_table, work
+from ml_images.spark import images_table, run_options, work
 from ml_images.spark.crawl_progress import CrawlProgress
 from ml_images.spark.fetch_plan import read_plan, write_plan
 from ml_images.spark.image_parts import ImageParts, PartConfig
-from ml_images.spark.url_lists import Entries, is_usable
+from ml_images.spark.run_options import RunOptions
+from ml_images.spark.url_lists import Entries, has_moved, is_usable
 from ml_images.storage import tables
 
 _TASK = pa.schema([pa.field("task", pa.int64()), pa.field("files", pa.list_(pa.string()))])
@@ -42,12 +43,14 @@ _DONE = pa.schema([pa.field("rows", pa.int64())])
 class Downloaded:
     """What a run did: numbers of keys, rows of the lists that are nobody's entry, the outcomes of all that are wanted,
     most frequent first, and the CPU time by stage of all workers and their decoders, empty where nothing was fetched.
+    `other_pictures`: the options of earlier runs whose pictures were made otherwise, and stay.
     """
 
     counts: dict[str, int]
     lists: dict[str, int]
     outcomes: dict[str, int]
     milliseconds: dict[str, int]
+    other_pictures: str
 
 
 @dataclass(frozen=True)
@@ -75,17 +78,24 @@ def fetch_missing(
     spark = entries.frame.sparkSession
     tables.claim(location, "images")
     names = images_table.all_parts(location)
-    missing = entries.frame
+    missing, options = entries.frame, _run_options(cfg)
     if names:
         rows = images_table.ledger(spark, location, names)
-        missing = images_table.pending(missing, rows, is_usable(columns))
+        outcome, url, run_of_row = (F.col(f"final_{name}") for name in ("outcome", "url", "run"))
+        is_outdated = (outcome == "bad_entry") & is_usable(columns)
+        is_outdated |= has_moved(columns, cfg.base_url, outcome, url)
+        is_outdated |= url.isNotNull() & run_options.is_decided_anew(location, options, outcome, run_of_row)
+        missing = images_table.pending(missing, rows, is_outdated)
         if not any("{key}" in url for url in columns.urls):
             missing = _without_hopeless(missing, rows, cfg.base_url)
-    plan = write_plan(missing, location, entries.num_bytes)
+    may_share = sum("{key}" not in url for url in columns.urls) > 1
+    plan = write_plan(missing, location, entries.num_bytes, may_share)
     milliseconds: dict[str, int] = {}
     if plan.rows:
         # A run that was given up may have workers that still write; its number may come again, its name does not.
-        run = f"{images_table.next_run(names):04d}-{secrets.token_hex(4)}"
+        number = images_table.next_run(names)
+        run_options.remember(location, number, options, map(images_table.run_of, names))
+        run = f"{number:04d}-{secrets.token_hex(4)}"
         with Governor(cfg.politeness, _bind_address(spark)) as governor:
             address = (_driver_host(spark), governor.address[1])
             orders = _Orders(location, run, cfg, columns, part, address, governor.secret)
@@ -112,7 +122,19 @@ def fetch_missing(
         "list rows without a key": counted.list_rows_without_key,
         "list rows whose key came before": counted.list_rows_of_known_keys,
     }
-    return Downloaded(counts, lists, counted.outcomes, milliseconds)
+    return Downloaded(counts, lists, counted.outcomes, milliseconds, run_options.other_pictures(location, options))
+
+
+def _run_options(cfg: DownloadConfig) -> RunOptions:
+    decisive, picture = run_options.of_image(cfg.image)
+    decisive |= {
+        "too_large": [cfg.fetch.max_bytes],
+        "redirect_error": [cfg.fetch.max_redirects],
+        "tls_error": [cfg.fetch.ca_file],
+        "forbidden": [cfg.fetch.user_agent],
+        "opted_out": [cfg.politeness.opt_out, cfg.fetch.user_agent],
+    }
+    return RunOptions("download", decisive, picture)
 
 
 def _without_hopeless(missing: DataFrame, rows: DataFrame, base_url: str) -> DataFrame:

@@ -27,8 +27,9 @@ from ml_images.archives.rows import Row, begin_row, decode_members
 from ml_images.errors import StorageError
 from ml_images.images.shrinker import shared_shrinker
 from ml_images.schemas import IMAGES
-from ml_images.spark import images_table, work
+from ml_images.spark import images_table, run_options, work
 from ml_images.spark.asked_keys import AskedKeys, write_asked_keys
+from ml_images.spark.run_options import RunOptions
 from ml_images.spark.staged_rows import read_rows, settle
 from ml_images.storage import tables
 from ml_images.storage.paths import join, open_location
@@ -79,6 +80,7 @@ class Extracted:
     keys: dict[str, int]
     members: dict[str, int]  # what was seen in the archives; empty where nothing was left to ask for
     problems: list[str]  # a line for each archive that could not be read to its end
+    other_pictures: str  # the options of earlier runs whose pictures were made otherwise, and stay
 
 
 def extract_missing(keys: DataFrame, archives: list[Archive], location: str, cfg: ExtractConfig) -> Extracted:
@@ -93,12 +95,14 @@ def extract_missing(keys: DataFrame, archives: list[Archive], location: str, cfg
     settle(spark, location, asked_of)  # what a crash has left
     wanted = keys.select("key").distinct()
     run = images_table.next_run(images_table.all_parts(location))
-    asked = write_asked_keys(_pending(wanted, location, asked_of), location)
+    options = _run_options(cfg)
+    asked = write_asked_keys(_pending(wanted, location, asked_of, options), location)
     num_wanted = wanted.count()
     counts = {"keys": num_wanted, "already there": num_wanted - asked.rows, "asked for": asked.rows}
     members: Counter[str] = Counter()
     problems: list[str] = []
     if asked.rows:
+        run_options.remember(location, run, options, map(images_table.run_of, images_table.all_parts(location)))
         pieces = _plan(spark, archives)
         read = partial(_read_pieces, location=location, run=run, asked=asked, asked_of=asked_of, cfg=cfg)
         for done in work.run(work.units(spark, pieces, _PIECE, at_once=PIECES_AT_ONCE), read, _READ, "extract"):
@@ -116,7 +120,13 @@ def extract_missing(keys: DataFrame, archives: list[Archive], location: str, cfg
         images_table.publish(spark, location, wanted, placeholder_keys=0)
     else:
         tables.clear_staging(location)
-    return Extracted(counts, dict(sorted(members.items())), problems)
+    return Extracted(counts, dict(sorted(members.items())), problems, run_options.other_pictures(location, options))
+
+
+def _run_options(cfg: ExtractConfig) -> RunOptions:
+    decisive, picture = run_options.of_image(cfg.image)
+    decisive |= {"too_large": [cfg.max_bytes]} | {name: [cfg.max_ratio] for name in _IN_VAIN}
+    return RunOptions("extract", decisive, picture)
 
 
 def _without_rows_of(run: int, keys: DataFrame, location: str) -> DataFrame:
@@ -127,13 +137,14 @@ def _without_rows_of(run: int, keys: DataFrame, location: str) -> DataFrame:
     return keys.join(found, on="key", how="left_anti")
 
 
-def _pending(wanted: DataFrame, location: str, asked_of: str) -> DataFrame:
-    """The keys without a row that would also come out of another look."""
+def _pending(wanted: DataFrame, location: str, asked_of: str, options: RunOptions) -> DataFrame:
+    """The keys without a row that would also come out of another look with these options."""
     staged = [join(tables.STAGING, name) for name in tables.staged_parts(location)]
     rows = read_rows(wanted.sparkSession, location, tables.parts(location) + staged)
     is_final = ~F.col("outcome").isin(list(outcomes.RETRYABLE))
     is_in_vain = F.col("outcome").isin(*_IN_VAIN) & F.col("detail").endswith(f"({asked_of})")
-    return wanted.join(rows.where(is_final | is_in_vain).select("key"), on="key", how="left_anti")
+    is_anew = run_options.is_decided_anew(location, options, F.col("outcome"), F.col("run"))
+    return wanted.join(rows.where((is_final | is_in_vain) & ~is_anew).select("key"), on="key", how="left_anti")
 
 
 def _plan(spark: SparkSession, archives: list[Archive]) -> list[dict[str, Any]]:

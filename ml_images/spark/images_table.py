@@ -22,7 +22,7 @@ from ml_images import outcomes, schemas
 from ml_images.download.repeated import as_placeholders
 from ml_images.errors import StorageError
 from ml_images.spark import work
-from ml_images.spark.fetch_plan import spelled_alike
+from ml_images.spark.url_spelling import spelled_alike
 from ml_images.storage import tables
 from ml_images.storage.paths import for_spark, join, open_location
 
@@ -71,13 +71,12 @@ def ledger(spark: SparkSession, location: str, names: Sequence[str]) -> DataFram
     return rows.select("key", "outcome", "url", "sha256", part.alias("part"), run.alias("run"))
 
 
-def pending(wanted: DataFrame, rows: DataFrame, is_usable: Column) -> DataFrame:
-    """The rows of `wanted` whose key has no final outcome in the ledger `rows`; bad_entry is none where the entry
-    `is_usable` by now."""
-    outcome = F.col("outcome")
-    final = rows.where(~outcome.isin(list(outcomes.RETRYABLE)))
-    final = final.select(F.col("key").alias("final_key"), (outcome == "bad_entry").alias("was_refused"))
-    is_final = (F.col("key") == F.col("final_key")) & ~(F.col("was_refused") & is_usable)
+def pending(wanted: DataFrame, rows: DataFrame, is_outdated: Column) -> DataFrame:
+    """The rows of `wanted` whose key has no final outcome in the ledger `rows`, or one that `is_outdated`: a condition
+    of the columns of `wanted`, and of `final_outcome`, `final_url` and `final_run`."""
+    final = rows.where(~F.col("outcome").isin(list(outcomes.RETRYABLE)))
+    final = final.select(*(F.col(name).alias(f"final_{name}") for name in ("key", "outcome", "url", "run")))
+    is_final = (F.col("key") == F.col("final_key")) & ~F.coalesce(is_outdated, F.lit(False))
     return wanted.join(final, on=is_final, how="left_anti")
 
 

@@ -11,6 +11,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from ml_images.download.entries import ENTRY, VALUES, ListColumns
 from ml_images.errors import InputError
 from ml_images.schemas import LABELS
+from ml_images.spark.url_spelling import let, spelled_alike
 from ml_images.storage import tables
 from ml_images.storage.paths import find_files, for_spark
 
@@ -64,6 +65,45 @@ def is_usable(columns: ListColumns) -> Column:
     is_template = F.lit("{key}" in columns.urls[place])
     has_checked = is_template | (F.trim(F.coalesce(F.get("urls", place), F.lit(""))) != "")
     return F.col("urls").isNull() | (is_value("rotation") & (~has_checked | (is_value("size") & is_value("md5"))))
+
+
+def has_moved(columns: ListColumns, base_url: str, outcome: Column, url: Column) -> Column:
+    """Is `url`, of which a final row with this `outcome` tells, no longer what the entry asks for?
+
+    A failure tells of the last URL of its key, so it counts, too, if another one follows by now. A picture stays while
+    its URL is one of the key's, and wherever URLs are made by a template or base_url: mirrors that move send the same.
+    """
+    quoted = F.replace(F.url_encode(F.col("key")), F.lit("%2F"), F.lit("/"))
+    own = F.when(F.col("key").contains("://"), F.array("key"))
+    own = own.otherwise(
+        F.array(F.concat(F.lit(f"{base_url}/"), quoted)) if base_url else F.array().cast("array<string>")
+    )
+    listed = F.array(
+        *(
+            F.replace(F.lit(name), F.lit("{key}"), quoted) if "{key}" in name else F.trim(F.get("urls", place))
+            for place, name in enumerate(columns.urls)
+        )
+    )
+    is_own = F.col("urls").isNull()
+    is_made = (is_own & ~F.col("key").contains("://")) | F.lit(any("{key}" in name for name in columns.urls))
+
+    def has_new_end(places: Column, place: Column) -> Column:
+        """Comes a place after the last `place` that did not come before?"""
+        num, from_end = F.size(places), F.array_position(F.reverse(places), place)
+        tried, later = F.slice(places, 1, num - from_end + 1), F.slice(places, num - from_end + 2, num)
+        return (from_end == 0) | (F.size(F.array_except(later, tried)) > 0)
+
+    def is_other(places: Column) -> Column:
+        is_picture, place = outcome.isin("ok", "placeholder"), spelled_alike(url)
+        gone = ~is_made & ~F.array_contains(places, place)
+        return F.when(is_picture, gone).otherwise(let(place, lambda place: has_new_end(places, place)))
+
+    def moved(urls: Column) -> Column:  # spellings are compared only where it takes more than a look
+        is_last = F.get(urls, F.size(urls) - 1) == url
+        return ~is_last & (F.size(urls) > 0) & let(F.transform(urls, spelled_alike), is_other)
+
+    urls = F.when(is_own, own).otherwise(F.filter(listed, lambda one: one != ""))
+    return url.isNotNull() & let(urls, moved)
 
 
 def _read_lists(spark: SparkSession, files: Sequence[tuple[str, int]], columns: ListColumns) -> DataFrame:

@@ -8,7 +8,7 @@ from pyspark.sql import SparkSession
 
 from ml_images.spark import work
 from ml_images.storage import tables
-from ml_images.storage.manifest import FILES, UNLISTED, FilePromise, check_file, read_promises
+from ml_images.storage.manifest import FILES, UNLISTED, FilePromise, check_file, check_metadata, read_promises
 from ml_images.storage.paths import join
 
 _AT_ONCE = 16  # files a task: a task costs 0.015 s, and a file of 4,096 pictures about 0.2 s
@@ -17,13 +17,14 @@ _CHECKED = pa.schema([pa.field("file", pa.string()), pa.field("state", pa.string
 
 
 def verify(spark: SparkSession, location: str) -> dict[str, str]:
-    """A state (storage.manifest.STATES) for each file that the manifest names or that is there, by name."""
+    """A state (storage.manifest.STATES) for each file that the manifest names or that is there, and for itself."""
     promises = read_promises(location)
     rows = [{"file": name, **promise._asdict()} for name, promise in sorted(promises.items())]
     files = work.units(spark, rows, FILES, at_once=_AT_ONCE)
     checked = work.run(files, partial(_check, location=location), _CHECKED, "verify files")
     unlisted = [name for name in tables.parts(location) if name not in promises]
-    return {row["file"]: row["state"] for row in checked} | dict.fromkeys(unlisted, UNLISTED)
+    states = {row["file"]: row["state"] for row in checked} | dict.fromkeys(unlisted, UNLISTED)
+    return states | check_metadata(location)
 
 
 def _check(batches: Iterable[pa.RecordBatch], *, location: str) -> Iterable[pa.RecordBatch]:

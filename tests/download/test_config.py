@@ -64,3 +64,18 @@ def test_users_say_who_they_are(user_agent: str) -> None:
 
 def test_we_say_who_we_are() -> None:
     assert FetchConfig().user_agent == f"ml-images/{__version__}"
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "names_contact"),
+    [
+        ("ml-images/0.1.0", False),
+        ("mybot/1.0 (me@example.org)", True),
+        ("mybot/1.0 (+https://example.org/bot)", True),
+        ("mybot/1.0 (www.example.org)", True),
+        ("mybot/1.0 (me@home)", False),
+        ("mybot/1.0 (http://)", False),
+    ],
+)
+def test_a_user_agent_with_a_url_or_an_address_names_a_contact(user_agent: str, names_contact: bool) -> None:
+    assert FetchConfig(user_agent=user_agent).names_contact == names_contact

@@ -1,6 +1,6 @@
 import pytest
 
-from ml_images.download.header import announced_length, check_codings, parse_header
+from ml_images.download.header import announced_length, check_codings, content_coding, parse_header
 
 
 def test_fields_are_lower_case_and_repeated_ones_joined() -> None:
@@ -53,9 +53,30 @@ def test_a_length_that_is_none_or_several_is_refused(value: str) -> None:
 def test_bodies_are_packed_once_at_most() -> None:
     check_codings({"content-encoding": "gzip", "transfer-encoding": "chunked"})
     check_codings({"content-encoding": "identity, br"})
+    with pytest.raises(ValueError, match="Transfer-Encoding: gzip, chunked"):
+        check_codings({"transfer-encoding": "gzip, chunked"})
     for headers in (
         {"content-encoding": "gzip, gzip"},
         {"content-encoding": "br", "transfer-encoding": "GZIP, chunked"},
     ):
         with pytest.raises(ValueError, match="packed more than once"):
             check_codings(headers)
+
+
+@pytest.mark.parametrize(
+    ("headers", "coding"),
+    [
+        ({}, ""),
+        ({"content-encoding": "identity"}, ""),
+        ({"content-encoding": " X-GZip"}, "gzip"),
+        ({"content-encoding": "identity, br"}, "br"),
+        ({"content-encoding": "deflate", "transfer-encoding": "chunked"}, "deflate"),
+    ],
+)
+def test_how_a_body_is_packed(headers: dict[str, str], coding: str) -> None:
+    assert content_coding(headers) == coding
+
+
+def test_what_nothing_unpacks_is_named() -> None:
+    with pytest.raises(ValueError, match="Content-Encoding: zstd"):
+        content_coding({"content-encoding": "zstd"})

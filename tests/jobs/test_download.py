@@ -292,6 +292,26 @@ def test_labels_that_are_no_table_are_refused(tmp_path: Path) -> None:
         download.main([f"output={tmp_path}/out"])
 
 
+def test_bytes_that_are_kept_as_they_came_cannot_be_turned(tmp_path: Path) -> None:
+    argv = [f"urls={tmp_path}/list.csv", f"output={tmp_path}/out", "columns.rotation=Rotation"]
+    with pytest.raises(
+        InputError, match=r"short_side=original keeps .* cannot be turned by columns\.rotation=Rotation"
+    ):
+        download.main([*argv, "download.image.short_side=original"])
+    with pytest.raises(InputError, match=r"URL list .* does not exist"):  # both alone are fine
+        download.main([*argv[:2], "download.image.short_side=original"])
+
+
+def test_who_fetches_from_public_hosts_without_a_contact_is_told_so_in_one_line(
+    pictures: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, argv, _ = pictures
+    public = [word for word in argv if "allow_private" not in word]
+    for given, lines in ((public, 1), (argv, 0), ([*public, "download.fetch.user_agent=bot (me@example.org)"], 0)):
+        download.main(given)
+        assert capsys.readouterr().err.count("names no way to reach you") == lines
+
+
 def test_a_picture_that_comes_from_many_urls_is_a_placeholder_also_in_what_was_there(
     pictures: Any, tmp_path: Path
 ) -> None:
@@ -369,6 +389,51 @@ def test_lists_of_urls_with_fall_backs_sizes_and_digests(
     assert again["lists"] == counts["lists"]
 
 
+def test_final_rows_are_fetched_again_where_their_url_or_what_decided_about_them_has_changed(
+    pictures: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server, argv, _ = pictures
+    argv = [word for word in argv if not word.startswith("labels=")] + [f"urls={tmp_path / 'list.csv'}", "max_loss=1"]
+    argv += ["columns.key=id", "columns.urls=[url, other]"]
+
+    def run(rows: dict[str, list[str]], *given: str) -> tuple[Counter[str], dict[str, dict[str, Any]]]:
+        """Paths that were asked for, and the rows."""
+        lines = [f"{key},{','.join(name and server.url + name for name in names)}" for key, names in rows.items()]
+        (tmp_path / "list.csv").write_text("\n".join(["id,url,other", *lines]) + "\n")
+        before = fetched(server)
+        assert download.main([*argv, *given]) == 0
+        return fetched(server) - before, {row["key"]: row for row in images_of(tmp_path / "out")}
+
+    names = {"a": ["im_1.png", ""], "b": ["im_2.png", ""], "c": ["gone.png", ""]}
+    _, rows = run(names, "download.image.min_side=31")  # they are 40x30
+    assert [rows[key]["outcome"] for key in names] == ["too_small", "too_small", "not_found"]
+    asked, rows = run(names)
+    assert (asked, rows["b"]["outcome"]) == (Counter(["/im_1.png", "/im_2.png"]), "ok")
+    assert run(names, "download.image.min_side=31")[0] == Counter()  # pictures stay
+    capsys.readouterr()
+    asked, rows = run(names | {"a": ["im_3.png", ""], "c": ["gone.png", "im_4.png"]})
+    assert asked == Counter(["/im_3.png", "/gone.png", "/im_4.png"])
+    assert rows["a"]["url"].endswith("/im_3.png") and rows["c"]["outcome"] == "ok"
+    assert "stay as they are" not in capsys.readouterr().out
+    assert run(names | {"a": ["", "im_3.png"], "c": ["gone.png", "im_4.png"]}, "download.image.short_side=32")[0] == {}
+    assert "(short_side=384, quality=90, icc=srgb) stay as they are" in capsys.readouterr().out
+
+
+def test_a_fall_back_that_keys_share_is_fetched_once(pictures: Any, tmp_path: Path) -> None:
+    server, argv, _ = pictures
+    lines = ["id,url,other"]
+    for number in range(8):  # of two keys without their own picture, and of one that has no other
+        both = f"{server.url}im_{number}.png"
+        lines += [f"a{number},{server.url}a{number}.png,{both}", f"b{number},{server.url}b{number}.png,{both}#b"]
+        lines += [f"c{number},{both.replace('im_', '%69m_')},"]
+    (tmp_path / "list.csv").write_text("\n".join(lines) + "\n")
+    argv = [word for word in argv if not word.startswith("labels=")]
+    columns = ["columns.key=id", "columns.urls=[url, other]"]
+    assert download.main([*argv, f"urls={tmp_path / 'list.csv'}", *columns]) == 0
+    assert {row["outcome"] for row in images_of(tmp_path / "out")} == {"ok"}
+    assert set(fetched(server).values()) == {1}
+
+
 def test_keys_that_share_a_url_share_one_request(pictures: Any, tmp_path: Path) -> None:
     server, argv, _ = pictures
     lines = ["id,url", *(f"key_{number},{server.url}im_{number % 3}.png" for number in range(30))]
@@ -387,7 +452,10 @@ def test_the_contact_sheet_and_the_second_run_say_what_a_person_wants_to_know(
     _, argv, keys = pictures
     assert download.main(argv) == 0
     assert "nothing was left to do" not in capsys.readouterr().out
-    assert (tmp_path / "out" / "contact_sheet.html").read_text().count("data:image/jpeg") == len(keys)
+    sheet = (tmp_path / "out" / "contact_sheet.html").read_text()
+    assert sheet.count("data:image/jpeg") == len(keys) and "40 rows of the table" in sheet
+    last, own = (json.loads((tmp_path / "out" / name).read_text()) for name in ("report.json", "report-download.json"))
+    assert last == own
     spent = json.loads((tmp_path / "out" / "report.json").read_text())["counts"]["milliseconds by stage"]
     assert list(spent) == ["fetch", "decode", "resize", "encode", "hash", "write"]
     assert spent["fetch"] > 0 and spent["decode"] > 0 and spent["write"] > 0

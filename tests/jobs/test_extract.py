@@ -19,7 +19,7 @@ from PIL import Image
 from ml_images import schemas
 from ml_images.archives.find import find_archives, fingerprint
 from ml_images.errors import InputError
-from ml_images.jobs import extract
+from ml_images.jobs import download, extract
 from ml_images.storage import tables
 
 
@@ -142,6 +142,22 @@ def test_archives_of_all_kinds_become_one_images_table(world: Path, tmp_path: Pa
     assert all(rows[key]["outcome"] == "ok" for key in PICTURES)
 
 
+def test_what_an_option_has_refused_is_asked_for_again_with_another(world: Path, tmp_path: Path) -> None:
+    keys = [key for key in PICTURES if key.startswith("n00000001")]
+    write_labels(tmp_path / "labels", keys)
+    argv = [f"archives={world / 'a_whole.tar'}", f"labels={tmp_path}/labels", f"output={tmp_path}/out", "max_loss=1"]
+
+    def run(*given: str) -> tuple[int, set[str]]:
+        assert extract.main([*argv, *given]) == 0
+        report = json.loads((tmp_path / "out/report.json").read_text())
+        return report["counts"]["keys"]["asked for"], {row["outcome"] for row in images_of(tmp_path / "out").values()}
+
+    assert run("extract.image.min_side=41") == (6, {"too_small"})  # they are 50x40
+    assert run("extract.image.min_side=41") == (0, {"too_small"})
+    assert run() == (6, {"ok"})
+    assert run("extract.image.min_side=41") == (0, {"ok"})
+
+
 def test_what_a_crash_has_staged_is_not_read_again(world: Path, tmp_path: Path) -> None:
     write_labels(tmp_path / "labels", list(PICTURES))
     argv = [f"archives={world / 'a_whole.tar'}", f"labels={tmp_path}/labels", f"output={tmp_path}/out", "max_loss=1"]
@@ -185,7 +201,31 @@ def test_extract_goes_into_the_folder_of_a_download(world: Path, tmp_path: Path)
     found = images_of(tmp_path / "out")
     assert set(found) == {*PICTURES, url}
     assert found[url]["outcome"] == "not_found"
-    assert Counter(row["outcome"] for row in found.values())["ok"] > 30
+    num_ok = Counter(row["outcome"] for row in found.values())["ok"]
+    assert num_ok > 30
+
+
+def test_the_reports_of_both_jobs_are_kept_and_the_contact_sheet_shows_the_table_of_both(
+    world: Path, tmp_path: Path
+) -> None:
+    url = "http://127.0.0.1:1/1.jpg"
+    write_labels(tmp_path / "labels", [*PICTURES, url, BAD[0]])
+    there = [f"labels={tmp_path}/labels", f"output={tmp_path}/out", "max_loss=1"]
+    assert download.main(there) == 0
+    assert extract.main([*there, f"archives={world}"]) == 0
+    told = {
+        name: json.loads((tmp_path / "out" / f"{name}.json").read_text())
+        for name in ("report", "report-download", "report-extract")
+    }
+    assert [one["job"] for one in told.values()] == ["extract", "download", "extract"]
+    assert told["report"] == told["report-extract"]
+    assert told["report-download"]["counts"]["keys"]["keys"] == len(PICTURES) + 2
+    sheet = (tmp_path / "out/contact_sheet.html").read_text()
+    rows = images_of(tmp_path / "out").values()
+    assert sheet.count("data:image/jpeg") == sum(row["outcome"] == "ok" for row in rows) > 30
+    assert f"{len(PICTURES) + 2} rows of the table" in sheet
+    assert "a_whole.tar:n00000001.tar:n00000001_bad.JPEG" in sheet
+    assert "address_refused" in sheet and "127.0.0.1" in sheet
 
 
 def test_wrong_input_is_one_line(tmp_path: Path) -> None:

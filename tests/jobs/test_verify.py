@@ -11,7 +11,8 @@ from ml_images.jobs import verify
 
 def test_a_data_set_is_as_it_was_written(chain: Any, spark: object, capsys: pytest.CaptureFixture[str]) -> None:
     assert verify.main([f"dataset={chain.materialize}/dataset"]) == 0
-    files = len(list(Path(chain.materialize, "dataset").rglob("part-*.parquet")))
+    dataset = Path(chain.materialize, "dataset")
+    files = sum(len(list(dataset.rglob(name))) for name in ("part-*.parquet", "*_metadata")) + 2
     assert f"all {files} files" in capsys.readouterr().out
 
 
@@ -25,19 +26,32 @@ def test_what_was_changed_lost_or_added_is_named(
     train.write_bytes(content)
     shutil.copy(val, val.with_name("part-99999.parquet"))
     val.unlink()
+    common = dataset / "split=train" / "_common_metadata"
+    common.write_bytes(common.read_bytes() + b"x")
+    manifest = json.loads((dataset / "_manifest.json").read_text())
+    manifest["splits"]["train"]["rows"] += 1
+    (dataset / "_manifest.json").write_text(json.dumps(manifest))
     assert verify.main([f"dataset={dataset}", f"output={tmp_path}/verify"]) == 1
     report = json.loads((tmp_path / "verify" / "report.json").read_text())
     assert report["not_as_written"] == {
         f"split=train/{train.name}": "other bytes than written",
         f"split=val/{val.name}": "missing",
         "split=val/part-99999.parquet": "not in the manifest",
+        "split=train/_common_metadata": "longer than written",
+        "_manifest.json": "other rows than promised",
     }
-    assert sum(report["counts"]["files"].values()) == len(list(dataset.rglob("part-*.parquet"))) + 1
+    assert (
+        sum(report["counts"]["files"].values())
+        == sum(
+            len(list(dataset.rglob(name))) for name in ("part-*.parquet", "*_metadata", "_vocabulary", "_manifest.json")
+        )
+        + 1
+    )
     told = capsys.readouterr()
     assert f"split=train/{train.name}: other bytes than written" in told.err
     assert f"split=val/{val.name}: missing" in told.err
     assert "split=val/part-99999.parquet: not in the manifest" in told.err
-    assert "3 of" in told.err
+    assert "5 of" in told.err
 
 
 def test_what_is_no_data_set_is_refused(chain: Any, tmp_path: Path) -> None:

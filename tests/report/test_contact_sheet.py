@@ -4,7 +4,7 @@ from typing import Any
 from PIL import Image
 
 from ml_images.report.contact_sheet import render_contact_sheet
-from ml_images.report.examples import COLUMNS, HostOutcomes
+from ml_images.report.examples import COLUMNS, HostOutcomes, SheetContents
 
 
 def row(key: str, outcome: str = "ok", **known: Any) -> dict[str, Any]:
@@ -24,7 +24,8 @@ def test_pictures_are_inside_and_failures_say_what_was_seen() -> None:
         row("http://h/3", "timeout", url="http://h/3", final_url="http://h/3", detail="no byte for 10 s"),
     ]
     hosts = [HostOutcomes("h", {"ok": 1, "not_found": 5, "timeout": 2})]
-    page = render_contact_sheet("What was fetched", {"ok": 1, "timeout": 2, "not_found": 5}, hosts, examples, "today")
+    contents = SheetContents({"ok": 1, "timeout": 2, "not_found": 5}, hosts, examples)
+    page = render_contact_sheet("What was fetched", contents, "today")
     assert page.count("data:image/jpeg;base64,") == 1
     assert "no byte for 10 s" in page and ">404<" in page and "the key" in page
     assert "87.5 %" in page  # of the host's rows were lost, mostly as not_found
@@ -33,7 +34,8 @@ def test_pictures_are_inside_and_failures_say_what_was_seen() -> None:
 
 def test_text_from_outside_is_shown_as_text() -> None:
     evil = '<img src=x onerror="alert(1)">\x1b[2J'
-    page = render_contact_sheet(evil, {"undecodable": 1}, [], [row(evil, "undecodable", detail=evil)], "today")
+    contents = SheetContents({"undecodable": 1}, [], [row(evil, "undecodable", detail=evil)])
+    page = render_contact_sheet(evil, contents, "today")
     assert "<img src=x" not in page and "\x1b" not in page
 
 
@@ -43,7 +45,6 @@ def test_the_worst_of_a_host_is_its_most_frequent_loss() -> None:
 
 
 def test_a_table_where_all_is_well_or_nothing_is_there() -> None:
-    assert "Examples of what was lost" not in render_contact_sheet(
-        "t", {"ok": 1}, [], [row("k", thumbnail=jpeg())], "today"
-    )
-    assert "0 rows" in render_contact_sheet("t", {}, [], [], "today")
+    contents = SheetContents({"ok": 1}, [], [row("k", thumbnail=jpeg())])
+    assert "Examples of what was lost" not in render_contact_sheet("t", contents, "today")
+    assert "0 rows" in render_contact_sheet("t", SheetContents({}, [], []), "today")

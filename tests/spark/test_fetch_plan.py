@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from ml_images.download.entries import ENTRY
 from ml_images.download.url import parse_web_url
 from ml_images.spark import fetch_plan
-from ml_images.spark.fetch_plan import LEAST_TASK_ROWS, TASK_ROWS, FetchPlan, read_plan, spelled_alike, write_plan
+from ml_images.spark.fetch_plan import LEAST_TASK_ROWS, TASK_ROWS, FetchPlan, read_plan, write_plan
 from ml_images.storage import tables
 
 SPELLINGS = [
@@ -30,7 +30,7 @@ def entry(key: str, *urls: str | None) -> dict[str, Any]:
 
 def written(spark: Any, location: Path, rows: list[dict[str, Any]], input_bytes: int = 0) -> FetchPlan:
     frame = spark.createDataFrame(rows, "key string, urls array<string>, size string, md5 string, rotation string")
-    return write_plan(frame, str(location), input_bytes)
+    return write_plan(frame, str(location), input_bytes, may_share=True)
 
 
 def test_every_entry_is_in_one_task_whole_and_tasks_are_many_enough_and_not_too_many(
@@ -60,22 +60,6 @@ def test_tasks_get_smaller_so_that_cores_end_together_and_none_is_long(sizes: li
     assert max(busy) - min(busy) <= LEAST_TASK_ROWS + max(sizes)
 
 
-def test_urls_that_differ_in_letters_digits_or_beyond_ascii_are_not_spelled_alike(spark: Any) -> None:
-    others = [
-        "http://h.example/ö.jpg",
-        "http://h.example/%c3%B6.jpg#1",
-        "http://h.example/ä.jpg",
-        "http://h.example/图1",
-    ]
-    frame = spark.createDataFrame([(url,) for url in SPELLINGS + others], "url string")
-    rows = frame.select("url", spelled_alike(frame["url"]).alias("place")).collect()
-    kinds: dict[str, set[str]] = {}
-    for row in rows:
-        kinds.setdefault(row["place"], set()).add(row["url"])
-    expected = [SPELLINGS[:3], SPELLINGS[3:4], SPELLINGS[4:6], SPELLINGS[6:], others[:2], others[2:3], others[3:]]
-    assert sorted(map(sorted, kinds.values())) == sorted(map(sorted, expected))
-
-
 def test_all_spellings_of_a_url_are_in_one_task_one_after_the_other(spark: Any, tmp_path: Path) -> None:
     keys = {f"k{number}": url for number, url in enumerate(SPELLINGS)}
     rows = [entry(key, None, " ", url) for key, url in keys.items()] + [entry(f"http://h/{n}") for n in range(100)]
@@ -89,6 +73,29 @@ def test_all_spellings_of_a_url_are_in_one_task_one_after_the_other(spark: Any, 
         for url in order:
             tasks.setdefault(url, set()).add(task)
     assert {len(of_url) for of_url in tasks.values()} == {1}
+
+
+def test_keys_that_share_any_url_are_in_one_task_and_others_are_not_drawn_to_them(spark: Any, tmp_path: Path) -> None:
+    sharing = [
+        [entry("a", "http://h/a", "http://h/both"), entry("b", "http://h/b", None, "HTTP://h:80/%62oth#top")],
+        [entry("c", "http://h/c", "http://h/d.jpg"), entry("d", "http://h/d.jpg", None), entry("e", "http://h/d.jpg")],
+        # A chain: f and h have nothing in common.
+        [
+            entry("f", "http://h/f", "http://h/1"),
+            entry("g", "http://h/1", "http://h/2"),
+            entry("h", None, "http://h/2"),
+        ],
+    ]
+    crowd = [entry(f"k{n}", f"http://h/k{n}", "http://h/gone.jpg") for n in range(1200)]
+    alone = [entry(f"n{n}", f"http://h/n{n}", f"http://h/m{n}") for n in range(50)] + [entry("http://h/o")]
+    rows = [row for group in sharing for row in group] + alone + crowd
+    plan = written(spark, tmp_path, rows)
+    task_of = {one["key"]: task for task, files in enumerate(plan.tasks) for one in read_plan(files)}
+    assert plan.rows == len(task_of) == len(rows)
+    for group in sharing:
+        assert len({task_of[row["key"]] for row in group}) == 1
+    for others in (crowd, alone):
+        assert len({task_of[row["key"]] for row in others}) == len(plan.tasks) > 1
 
 
 def test_nothing_to_fetch_is_no_task_and_plans_of_runs_that_did_not_end_are_forgotten(

@@ -5,11 +5,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyspark.sql import functions as F
 
 from ml_images import schemas
 from ml_images.download.entries import BadEntry, ListColumns, to_wanted
 from ml_images.errors import InputError
-from ml_images.spark.url_lists import Entries, is_usable, read_entries
+from ml_images.spark.url_lists import Entries, has_moved, is_usable, read_entries
 from ml_images.storage import tables
 
 OPEN_IMAGES = ListColumns(
@@ -112,6 +113,71 @@ def is_taken(row: dict[str, Any], columns: ListColumns) -> bool:
     except BadEntry:
         return False
     return True
+
+
+def moved(spark: Any, rows: list[tuple[Any, ...]], columns: ListColumns, base_url: str = "") -> list[bool]:
+    """Of rows (key, urls, outcome, url)."""
+    frame = spark.createDataFrame(rows, "key string, urls array<string>, outcome string, url string")
+    column = has_moved(columns, base_url, frame["outcome"], frame["url"])
+    return [row["moved"] for row in frame.select(F.coalesce(column, F.lit(False)).alias("moved")).collect()]
+
+
+def test_a_final_row_is_outdated_where_its_url_is_not_the_one_that_is_asked_for(spark: Any) -> None:
+    cases = [
+        # entry, outcome and url of the row, is it outdated?
+        (["http://h/a", "http://h/b"], "ok", "http://h/a", False),
+        (["http://h/b", "http://h/a"], "ok", "http://h/a", False),
+        (["http://h/b", None], "ok", "http://h/a", True),
+        ([" ", "HTTP://H:80/%61#x"], "ok", "http://h/a", False),
+        (["http://h/a", "http://h/b"], "not_found", "http://h/b", False),
+        (["http://h/a", None], "not_found", "http://h/a", False),
+        (["http://h/a", "http://h/b"], "not_found", "http://h/a", True),  # b came since
+        (["http://h/b", None], "not_found", "http://h/a", True),
+        (["http://h/b", "http://h/%61#x"], "not_found", "http://h/a", False),
+        # Tried were a and b, or a_ and b, though there are three.
+        (["http://h/a", "http://h/b", "http://h/a"], "not_found", "http://h/b", False),
+        (["http://h/a_", "http://h/b", "http://h/a"], "not_found", "http://h/a", False),
+        (["http://h/a", "http://h/b", None], "placeholder", "http://h/a", False),  # found among the pictures
+        ([None, None], "ok", "http://h/a", False),
+        (["http://h/a", None], "bad_entry", None, False),
+        (["http://h/a", None], "ok", None, False),  # from an archive
+        (None, "ok", "http://h/a", False),
+    ]
+    columns = ListColumns(key="id", urls=["one", "two", "three"])
+    rows = [("k", urls and [*urls, None][:3], outcome, url) for urls, outcome, url, _ in cases]
+    assert moved(spark, rows, columns) == [is_moved for *_, is_moved in cases]
+
+
+ODD_KEYS = [
+    "a/b.jpg",
+    "x y+z",
+    "100%",
+    "%41",
+    "a/../b",
+    "ü/图",
+    "q?r#s",
+    "~a_b-c.d*e'f(g)",
+    "/lead",
+    "a%2Fb",
+    "A&B=C@:;,",
+]
+
+
+def test_urls_that_are_made_of_keys_are_those_that_workers_make(spark: Any) -> None:
+    template = ListColumns(key="id", urls=["given", "http://mirror/x/{key}.jpg"])
+    for columns, base_url, urls in ((template, "", ["http://h/a", None]), (ListColumns(), "http://base/", None)):
+        for other in (False, True):
+            rows = [
+                (key, urls, outcome, to_wanted(key, urls, None, None, None, columns, base_url).candidates[-1].url)
+                for key in ODD_KEYS
+                for outcome in ("ok", "not_found")
+            ]
+            rows = [
+                (key, urls, outcome, url.replace("//", "//old") if other else url) for key, urls, outcome, url in rows
+            ]
+            # A mirror that moves sends the same pictures, but may have what the old one had not.
+            expected = [other and outcome == "not_found" for _, _, outcome, _ in rows]
+            assert moved(spark, rows, columns, base_url) == expected
 
 
 def test_a_template_needs_no_column(spark: Any, tmp_path: Path) -> None:

@@ -1,0 +1,73 @@
+"""What decided about the rows of each run, kept beside the table images: a later run with other options knows by it
+which final rows may come out differently. They are made anew; pictures are not, whatever options they were made with.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+from ml_images.images.config import ImageConfig
+from ml_images.storage import tables
+from ml_images.storage.paths import join
+
+_FILE = "_options.json"
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """`decisive`: by outcome, the options without which it might have been another one. `picture`: those of an ok one.
+    All values are plain, as JSON has them."""
+
+    job: str
+    decisive: Mapping[str, Sequence[Any]]
+    picture: Mapping[str, Any]
+
+
+def of_image(cfg: ImageConfig) -> tuple[dict[str, list[Any]], dict[str, Any]]:
+    """`decisive` and `picture` as far as decoding goes."""
+    decisive: dict[str, list[Any]] = {
+        "too_many_pixels": [cfg.max_pixels],
+        "too_small": [cfg.min_side],
+        "decoder_died": [cfg.decode_timeout_s],
+    }
+    return decisive, {"short_side": cfg.short_side, "quality": cfg.quality, "icc": cfg.icc}
+
+
+def remember(location: str, run: int, options: RunOptions, runs: Iterable[int]) -> None:
+    """Before the first row of `run` is staged; of those before, only `runs` still have rows."""
+    known = _known(location)
+    kept = {number: known[number] for number in runs if number in known}
+    kept[run] = {"job": options.job, "decisive": dict(options.decisive), "picture": dict(options.picture)}
+    tables.write_json(join(location, _FILE), {str(number): kept[number] for number in sorted(kept)})
+
+
+def is_decided_anew(location: str, options: RunOptions, outcome: Column, run: Column) -> Column:
+    """Does the outcome of a row of `run` depend on an option that was another then? Runs that nobody remembers, and
+    those of other jobs, had the same."""
+    runs = defaultdict(list)
+    for number, then in _known(location).items():
+        if then["job"] == options.job:
+            changed = [name for name, now in options.decisive.items() if then["decisive"].get(name, now) != list(now)]
+            runs[tuple(changed)].append(number)
+    found = F.lit(False)
+    for names, numbers in runs.items():
+        if names:
+            found |= outcome.isin(list(names)) & run.isin(numbers)
+    return found
+
+
+def other_pictures(location: str, options: RunOptions) -> str:
+    """The options that pictures of an earlier run were made with, where they are not those of `options`; else empty."""
+    for then in _known(location).values():
+        if then["job"] == options.job and then["picture"] != dict(options.picture):
+            return ", ".join(f"{name}={value}" for name, value in then["picture"].items())
+    return ""
+
+
+def _known(location: str) -> dict[int, dict[str, Any]]:
+    content = tables.read_json(join(location, _FILE)) or {}
+    return {int(number): then for number, then in content.items()}
