@@ -34,7 +34,7 @@ Rows = list[tuple[str, bytes]]
 def ours(folder: str, epochs: int) -> Iterator[Rows]:
     split = read_split(folder, "train")
     stretch = Stretch(0, 1, _BATCH, 0, -(-split.rows // _BATCH))
-    with ThreadPoolExecutor(1) as reading:
+    with ThreadPoolExecutor(_THREADS) as reading:
         for epoch in range(epochs):
             held = HeldGroups(ArrowRowGroups(split), training_order(split, 1, epoch), stretch, Stages())
             for step in range(stretch.steps):

@@ -6,11 +6,12 @@ lanes         what the row groups of a split are a multiple of
 replication   null, or what became of the classes' frequencies
 appended      what was added later, and when
 files         by name below the data set: rows, row_groups, bytes, sha256
+metadata      by name: bytes, sha256 of the vocabulary and of each _common_metadata
 config        options of the job that wrote it; with the time, versions and commit
 """
 
 import hashlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -72,19 +73,52 @@ def read_promises(location: str) -> dict[str, FilePromise]:
 
 def check_file(location: str, promise: FilePromise) -> str:
     """One of STATES for a file that is in the manifest. Reads all of it."""
+    if (state := _check_bytes(location, promise.bytes, promise.sha256)) != INTACT:
+        return state
     filesystem, path = open_location(location)
-    info = filesystem.get_file_info(path)
-    if info.type != fs.FileType.File:
-        return MISSING
-    if info.size != promise.bytes:
-        return SHORT if info.size < promise.bytes else LONG
     try:
-        if _sha256(filesystem, path) != promise.sha256:
-            return ALTERED
         footer = pq.read_metadata(path, filesystem=filesystem)
     except (OSError, pa.ArrowException):
         return UNREADABLE
     return INTACT if (footer.num_rows, footer.num_row_groups) == (promise.rows, promise.row_groups) else MISCOUNTED
+
+
+def promise_metadata(location: str, names: list[str]) -> dict[str, dict[str, Any]]:
+    """What the manifest says of files of the data set in `location` that hold no rows."""
+    told = {}
+    for name in names:
+        filesystem, path = open_location(join(location, name))
+        told[name] = {"bytes": int(filesystem.get_file_info(path).size), "sha256": _sha256(filesystem, path)}
+    return told
+
+
+def check_metadata(location: str) -> dict[str, str]:
+    """One of STATES for each file without rows that the manifest names (none in earlier versions), and for the manifest
+    itself, whose totals have to be the sums over its files."""
+    manifest: dict[str, Any] = tables.read_json(join(location, MANIFEST)) or {}
+    states = {
+        name: _check_bytes(join(location, name), told["bytes"], told["sha256"])
+        for name, told in manifest.get("metadata", {}).items()
+    }
+    sums: dict[str, dict[str, int]] = {}
+    for name, promise in manifest.get("files", {}).items():
+        total = sums.setdefault(name.partition("/")[0].removeprefix("split="), {"rows": 0, "row_groups": 0})
+        for count in total:
+            total[count] += promise[count]
+    return states | {MANIFEST: INTACT if sums == manifest.get("splits") else MISCOUNTED}
+
+
+def _check_bytes(location: str, size: int, sha256: str) -> str:
+    filesystem, path = open_location(location)
+    info = filesystem.get_file_info(path)
+    if info.type != fs.FileType.File:
+        return MISSING
+    if info.size != size:
+        return SHORT if info.size < size else LONG
+    try:
+        return INTACT if _sha256(filesystem, path) == sha256 else ALTERED
+    except OSError:
+        return UNREADABLE
 
 
 def _sha256(filesystem: fs.FileSystem, path: str) -> str:

@@ -175,14 +175,13 @@ class PetastormRowGroups:
         table = pa.table(
             {
                 "key": pa.array(rows.key.tolist(), pa.string()),
-                "image": pa.array(rows.image.tolist(), pa.binary()),
                 "classes": pa.array([np.frombuffer(text, np.int32) for text in rows.classes], pa.list_(pa.int32())),
                 "confidences": pa.array(
                     [np.frombuffer(text, np.float32) for text in rows.confidences], pa.list_(pa.float32())
                 ),
             }
         )
-        return to_row_group(table, self._split.row_groups[group], place)
+        return to_row_group(table, rows.image.tolist(), self._split.row_groups[group], place)
 
 
 class _Stopped:

@@ -25,11 +25,12 @@ from ml_images.train.evaluation import Evaluation, evaluate
 from ml_images.train.journal import RunJournal
 from ml_images.train.loop import Journal, LoopConfig, SilentJournal, Task
 from ml_images.train.losses import multilabel_bce
-from ml_images.train.model import RESNETS, ModelConfig, OptimConfig, build_model, build_optimizer
+from ml_images.train.model import RESNETS, ModelConfig, build_model
+from ml_images.train.optimizers import OptimConfig, build_optimizer
 from ml_images.train.plan import EpochPlan, Stretch, evaluation_stretch, plan_epoch
 from ml_images.train.progress import Progress
 from ml_images.train.reader import Batch, Stages, most_bytes
-from ml_images.train.replication import expected_rows
+from ml_images.train.replication import sure_rows
 from ml_images.train.run_folder import RunFolder, write_json
 from ml_images.train.schedule import ScheduleConfig, lr_schedule, peak_lr
 from ml_images.train.transforms import chances_of_colour, normalise, recolour
@@ -80,7 +81,7 @@ def read_inputs(job: TrainJob, comm: Comm) -> Inputs:
 
     def look() -> Any:
         train = read_split(job.data.path, "train")
-        plan = plan_epoch(train, job.data.batch_size, comm.size, expected_rows(train))
+        plan = plan_epoch(train, job.data.batch_size, comm.size, sure_rows(train))
         parts = [dataclasses.asdict(part) for part in (train, read_split(job.data.path, "val"), plan)]
         return [*parts, digest_of(train)]
 
@@ -172,7 +173,11 @@ def make_task(
             chances = chances_of_colour(job.seed, epoch, batch.places)
             images = recolour(images, data.augmentation, data.colour, chances)
         targets = batch.targets.dense(inputs.train.num_classes, batch.mask, device)
-        return normalise(images, data.augmentation), targets
+        images = normalise(images, data.augmentation)
+        if batch.mask.all() or not batch.mask.any():
+            return images, targets
+        there = batch.mask.to(device, non_blocking=True)  # black pictures would spoil batch norm, and the mean loss
+        return images[there], targets[there]
 
     def evaluate_split() -> Evaluation | None:
         if not inputs.val.rows:

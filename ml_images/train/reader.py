@@ -28,7 +28,7 @@ from ml_images.train.order import EpochOrder, Piece
 from ml_images.train.plan import Stretch
 from ml_images.train.row_groups import Row, RowGroup, RowGroups
 
-BATCHES_AHEAD = 3  # being decoded, or ready, while a step runs
+BATCHES_AHEAD = 2  # being decoded, or ready, while a step runs
 _ROWS_AT_ONCE = 8  # decoded by a thread before it asks again: 5 ms
 _READ_AT_ONCE = 2  # row groups: an object store answers after some 50 ms
 
@@ -213,7 +213,7 @@ class HeldGroups:
     def advance(self, step: int, oldest: int, pool: ThreadPoolExecutor) -> None:
         """Before `step`: let go of what steps before `oldest`, whose pictures are still being decoded, were the last to
         need, and read on."""
-        assert step - oldest <= BATCHES_AHEAD
+        assert step - oldest < BATCHES_AHEAD
         first = self._stretch.start + oldest * self._stretch.batch_size * self._stretch.size
         for group in [group for group, (piece, _) in self._held.items() if piece.last < first]:
             del self._held[group]
@@ -261,11 +261,11 @@ class _Loaded(NamedTuple):
 def most_held(pieces: Iterable[Piece], lanes: int, stretch: Stretch) -> int:
     """How many row groups a rank holds at most: two for each of its lanes, the one that is being used and the next, or
     as many as a step and those before it that are still being decoded need, where row groups are small."""
-    begun = np.zeros(stretch.steps + BATCHES_AHEAD + 1, np.int64)  # less ended, summed up: needed at each step
+    begun = np.zeros(stretch.steps + BATCHES_AHEAD, np.int64)  # less ended, summed up: needed at each step
     per_step = stretch.batch_size * stretch.size
     for piece in pieces:
         begun[(piece.first - stretch.start) // per_step] += 1
-        begun[(piece.last - stretch.start) // per_step + 1 + BATCHES_AHEAD] -= 1
+        begun[(piece.last - stretch.start) // per_step + BATCHES_AHEAD] -= 1
     return max(2 * lanes_of_rank(lanes, stretch.size), int(begun.cumsum().max()))
 
 

@@ -18,27 +18,36 @@ from ml_images.storage.paths import join, open_location
 from ml_images.train.chance import mixed, stream
 from ml_images.train.dataset import FOOTERS_AT_ONCE, Split
 
-Int64 = NDArray[np.int64]
+Copies = NDArray[np.uint16]
 _COPIES = 3  # what a stream of chance is for
+_MOST = np.iinfo(np.uint16).max - 1
+_SURE = 5  # standard deviations: an epoch with fewer rows is one in three million
 
 
-def copies_of_groups(split: Split, seed: int, epoch: int) -> list[Int64]:
-    """Of each row group of the split: how often each of its rows comes, int64 (rows)."""
+def copies_of_groups(split: Split, seed: int, epoch: int) -> list[Copies]:
+    """Of each row group of the split: how often each of its rows comes, uint16 (rows)."""
     return [rounded(factors, hashes, seed, epoch) for hashes, factors in _factors(split)]
 
 
-def rounded(factors: NDArray[np.float32], hashes: NDArray[np.uint64], seed: int, epoch: int) -> Int64:
+def rounded(factors: NDArray[np.float32], hashes: NDArray[np.uint64], seed: int, epoch: int) -> Copies:
     """`factors` (rows) to whole numbers, up with the probability of what is behind the point; hashes: of the keys."""
     chance = mixed(hashes ^ np.uint64(stream(seed, epoch, _COPIES))) >> np.uint64(11)
     whole = np.floor(factors.astype(np.float64))
-    return (whole + (chance * 2.0**-53 < factors - whole)).astype(np.int64)
+    return (whole + (chance * 2.0**-53 < factors - whole)).astype(np.uint16)
 
 
-def expected_rows(split: Split) -> int:
-    """The rows of an epoch, on average."""
+def sure_rows(split: Split) -> int:
+    """Rows that every epoch has, so that its steps can be promised before chance has decided: the mean less some
+    standard deviations of a sum of independent roundings, a variance of f (1 - f) each (f: behind the point)."""
     if not split.replicated:
         return split.rows
-    return int(sum(factors.sum(dtype=np.float64) for _, factors in _factors(split)))
+    mean, variance = 0.0, 0.0
+    for _, factors in _factors(split):
+        behind = factors.astype(np.float64) % 1
+        mean += factors.sum(dtype=np.float64)
+        variance += (behind * (1 - behind)).sum()
+    least = sum(int(np.floor(factors).sum(dtype=np.float64)) for _, factors in _factors(split))
+    return max(least, int(mean - _SURE * variance**0.5))
 
 
 @functools.lru_cache(maxsize=1)
@@ -60,4 +69,6 @@ def _of_group(table: pa.Table, file: str) -> tuple[NDArray[np.uint64], NDArray[n
     factors = table["replication"].to_numpy()
     if not (np.isfinite(factors) & (factors >= 0)).all():
         raise InputError(f"{file} has a replication that is no number or below 0")
+    if len(factors) and factors.max() > _MOST:
+        raise InputError(f"{file} has a replication of {factors.max():g}, at most {_MOST} is possible")
     return hash_keys(table["key"].combine_chunks()), factors

@@ -3,6 +3,8 @@
 A row group is the unit of reading. Nothing is cached here: who asks decides how many are held.
 """
 
+import itertools
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -14,8 +16,10 @@ from pyarrow import fs
 from ml_images.errors import InputError
 from ml_images.storage.paths import join, open_location
 from ml_images.train.dataset import Split
+from ml_images.train.picture_pages import are_plain, read_pictures
 
-COLUMNS = ["key", "image", "classes", "confidences"]
+LABELS = ["key", "classes", "confidences"]
+COLUMNS = [*LABELS, "image"]
 
 
 class Row(NamedTuple):
@@ -30,7 +34,7 @@ class RowGroup(NamedTuple):
 
     place: str  # of which file, and which of its row groups, for messages
     keys: pa.Array
-    images: pa.Array
+    images: Sequence[bytes | memoryview]
     offsets: NDArray[np.int64]
     classes: NDArray[np.int32]
     confidences: NDArray[np.float32]
@@ -38,7 +42,7 @@ class RowGroup(NamedTuple):
     def row(self, number: int) -> Row:
         labels = slice(self.offsets[number], self.offsets[number + 1])
         return Row(
-            self.keys[number].as_py(), self.images[number].as_py(), self.classes[labels], self.confidences[labels]
+            self.keys[number].as_py(), bytes(self.images[number]), self.classes[labels], self.confidences[labels]
         )
 
 
@@ -68,19 +72,33 @@ class ArrowRowGroups:
                 self._filesystem.open_input_file(join(self._folder, file)) as source,
                 pq.ParquetFile(source, pre_buffer=self._together) as opened,
             ):
-                table = opened.read_row_group(number, COLUMNS, use_threads=False)
+                table, images = self._columns(source, opened, number)
         except (OSError, pa.ArrowException) as error:
             raise InputError(f"{place} cannot be read: {' '.join(str(error).split())}") from error
-        return to_row_group(table, self._split.row_groups[group], place)
+        return to_row_group(table, images, self._split.row_groups[group], place)
+
+    def _columns(
+        self, source: pa.NativeFile, opened: pq.ParquetFile, number: int
+    ) -> tuple[pa.Table, Sequence[bytes | memoryview]]:
+        """The other columns of a row group, and its pictures."""
+        image = opened.schema.names.index("image")
+        if not self._together and are_plain(opened, number, image):
+            images = read_pictures(source, opened.metadata.row_group(number).column(image))
+            return opened.read_row_group(number, LABELS, use_threads=False), images
+        table = opened.read_row_group(number, COLUMNS, use_threads=False)
+        images = _one_array(table.column("image").cast(pa.binary()))
+        if images.null_count:
+            raise OSError("nulls in image")
+        return table, _views(images)
 
 
-def to_row_group(table: pa.Table, rows: int, place: str) -> RowGroup:
-    """A table of COLUMNS as a RowGroup. Raises InputError where it is not what the footer promised."""
-    keys, images, classes, confidences = (_one_array(table.column(name)) for name in COLUMNS)
-    for name, column in zip(COLUMNS, (keys, images, classes, confidences), strict=True):
+def to_row_group(table: pa.Table, images: Sequence[bytes | memoryview], rows: int, place: str) -> RowGroup:
+    """A table of LABELS, and the pictures, as a RowGroup. Raises InputError where it is not what was promised."""
+    keys, classes, confidences = (_one_array(table.column(name)) for name in LABELS)
+    for name, column in zip(LABELS, (keys, classes, confidences), strict=True):
         if column.null_count:
             raise InputError(f"{place} has nulls in {name}")
-    if len(keys) != rows:
+    if not len(keys) == len(images) == rows:
         raise InputError(f"{place} holds {len(keys)} rows, the footers said {rows}: the data set was changed")
     offsets = _numbers(classes.offsets, np.int32).astype(np.int64)
     flat, sure = _numbers(classes.flatten(), np.int32), _numbers(confidences.flatten(), np.float32)
@@ -88,6 +106,14 @@ def to_row_group(table: pa.Table, rows: int, place: str) -> RowGroup:
     if not np.array_equal(np.diff(_numbers(confidences.offsets, np.int32)), np.diff(offsets)):
         raise InputError(f"{place}: classes and confidences of a row differ in length")
     return RowGroup(place, keys, images, offsets, flat, sure)
+
+
+def _views(images: pa.Array) -> list[memoryview]:
+    """Each value of a binary array, without a copy."""
+    _, starts, data = images.buffers()
+    content = memoryview(b"" if data is None else data)
+    places = np.frombuffer(starts, np.int32)[images.offset : images.offset + len(images) + 1].tolist()
+    return [content[start:end] for start, end in itertools.pairwise(places)]
 
 
 def _numbers(values: pa.Array, kind: type[np.number]) -> Any:

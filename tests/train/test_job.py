@@ -2,6 +2,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,9 +11,10 @@ from ml_images.errors import InputError, StorageError
 from ml_images.train.checkpoint import Position
 from ml_images.train.comm import LocalComm
 from ml_images.train.data import DataConfig
-from ml_images.train.job import TrainJob, continue_from, from_rank_0, read_inputs, row_order
+from ml_images.train.job import TrainJob, continue_from, from_rank_0, make_task, read_inputs, row_order
 from ml_images.train.model import ModelConfig, build_model
 from ml_images.train.plan import EpochPlan
+from ml_images.train.reader import Batch, SparseTargets, Stages
 from ml_images.train.schedule import ScheduleConfig
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -154,3 +156,20 @@ def test_only_rank_0_looks_and_only_rank_0_complains(monkeypatch: pytest.MonkeyP
 def test_warm_up_must_end_within_the_run() -> None:
     with pytest.raises(ValueError, match=r"schedule.warmup_epochs must be less than epochs=5, got 5"):
         TrainJob(output="run", epochs=5, data=DataConfig(path="x"), schedule=ScheduleConfig(warmup_epochs=5))
+
+
+def test_pictures_that_were_left_out_do_not_reach_the_network(dataset: Path) -> None:
+    job = TrainJob(output="x", data=DataConfig(path=str(dataset), batch_size=3, image_size=32))
+    inputs, device = read_inputs(job, LocalComm()), torch.device("cpu")
+    model = torch.nn.Linear(1, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    task = make_task(job, inputs, model, optimizer, device, LocalComm(), Stages())
+    targets = SparseTargets(torch.tensor([0, 1, 1, 2]), torch.tensor([2, 4]), torch.tensor([1.0, 0.5]))
+    images = torch.full((3, 3, 32, 32), 200, dtype=torch.uint8)
+    images[1] = 0
+    batch = Batch(["a", "", "c"], np.arange(3), images, targets, torch.tensor([True, False, True]))
+    seen, told = task.inputs(batch, 0)
+    assert seen.shape == (2, 3, 32, 32) and (seen > 0).all()
+    assert told[0, 2] == 1 and told[1, 4] == 0.5 and told.sum() == 1.5
+    nothing, told = task.inputs(batch._replace(mask=torch.zeros(3, dtype=torch.bool)), 0)
+    assert len(nothing) == 3 and (told[[0, 1]] != 0).any()  # all ranks make their step all the same

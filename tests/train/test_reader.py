@@ -40,7 +40,7 @@ class Groups:
         keys = pa.array([f"{group}.{row}" for row in range(rows)], pa.string())
         classes = np.arange(rows, dtype=np.int32) % 5
         sure = np.full(rows, 0.5, np.float32)
-        images = pa.array([self.image] * rows, pa.binary())
+        images = [self.image] * rows
         return RowGroup(f"file, row group {group}", keys, images, np.arange(rows + 1, dtype=np.int64), classes, sure)
 
 
@@ -193,9 +193,9 @@ def test_a_rank_never_holds_more_row_groups_than_it_promised(
     stretch = Stretch(0, size, batch_size, 0, steps)
     held = HeldGroups(groups, order, stretch, Stages())
     rows_at_once, pool = min(steps, 1) * batch_size, Pool()
-    assert held.limit <= max(2 * lanes_of_rank(lanes, size), (BATCHES_AHEAD + 1) * rows_at_once)
+    assert held.limit <= max(2 * lanes_of_rank(lanes, size), BATCHES_AHEAD * rows_at_once)
     for step in range(steps):
-        held.advance(step, max(0, step - BATCHES_AHEAD), pool)
+        held.advance(step, max(0, step + 1 - BATCHES_AHEAD), pool)
         assert len(held._held) <= held.limit
         assert all(found is not None for found in held.rows(step))
 

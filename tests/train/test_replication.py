@@ -6,7 +6,7 @@ import pytest
 
 from ml_images.errors import InputError
 from ml_images.train.dataset import read_split
-from ml_images.train.replication import copies_of_groups, expected_rows, rounded
+from ml_images.train.replication import copies_of_groups, rounded, sure_rows
 
 Make = Callable[..., Path]
 
@@ -31,7 +31,7 @@ def test_a_row_is_rounded_by_its_key_whatever_lies_beside_it() -> None:
 
 def test_the_factors_of_a_data_set_are_those_of_its_rows(make_dataset: Make) -> None:
     split = read_split(str(make_dataset(train=(5, 7, 6), factors=[1.0, 2.0, 3.5])), "train")
-    assert expected_rows(split) == 6 * (1 + 2 + 3.5)
+    assert sure_rows(split) == 6 * (1 + 2 + 3)  # fewer than 5 standard deviations below the mean of 39
     copies = copies_of_groups(split, 0, 0)
     assert [len(group) for group in copies] == [5, 7, 6]
     flat = np.concatenate(copies)
@@ -39,10 +39,18 @@ def test_the_factors_of_a_data_set_are_those_of_its_rows(make_dataset: Make) -> 
 
 
 def test_a_data_set_without_replication_is_not_read_for_it(make_dataset: Make) -> None:
-    assert expected_rows(read_split(str(make_dataset(train=(5, 7))), "train")) == 12
+    assert sure_rows(read_split(str(make_dataset(train=(5, 7))), "train")) == 12
 
 
 def test_a_factor_that_is_no_number_is_refused(make_dataset: Make) -> None:
     split = read_split(str(make_dataset(train=(5, 7), factors=[float("nan")])), "train")
     with pytest.raises(InputError, match="replication that is no number"):
-        expected_rows(split)
+        sure_rows(split)
+
+
+def test_every_epoch_has_the_rows_that_are_promised_and_not_many_more(make_dataset: Make) -> None:
+    split = read_split(str(make_dataset(train=(300, 300), files=1, factors=[1.3, 2.5, 1.0])), "train")
+    totals = [sum(int(part.sum()) for part in copies_of_groups(split, 0, epoch)) for epoch in range(50)]
+    assert len(set(totals)) > 10
+    assert 960 - 0.75 * 200 <= sure_rows(split) <= min(totals)
+    assert sure_rows(split) > max(totals) - 2 * 5 * (200 * (0.21 + 0.25)) ** 0.5
