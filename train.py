@@ -24,11 +24,11 @@ def main(argv: Sequence[str]) -> int:
     try:
         job = config.load(steps.TrainJob, argv, program="train.py", doc=__doc__)
     except InputError:
-        if os.environ.get("HOROVOD_RANK", "0") != "0":
+        if os.environ.get("HOROVOD_RANK", os.environ.get("RANK", "0")) != "0":
             steps.leave_to_rank_0()
         raise
     resolved = config.to_dict(job)
-    comm = open_comm(horovod="HOROVOD_RANK" in os.environ)
+    comm = open_comm(os.environ)
     inputs = steps.read_inputs(job, comm)
     model, optimizer, device = steps.build(job, inputs.train.num_classes, comm)
     start = steps.open_run(job, resolved, inputs, model, optimizer, comm)

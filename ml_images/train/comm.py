@@ -1,7 +1,8 @@
 """How the processes of one training run talk: the only importer of Horovod.
 
-The loop, the metrics and the checkpoints see `Comm` alone, so they run and are tested in one process. Every collective
-has an explicit name: Horovod's automatic names are counters, and ranks whose counters drift apart wait for ever.
+The loop, the metrics and the checkpoints see `Comm` alone, so they run and are tested in one process, under Horovod and
+under torchrun alike. Every collective has an explicit name: Horovod's automatic names are counters, and ranks whose
+counters drift apart wait for ever. (torch.distributed has no names: there the order alone counts.)
 """
 
 import hashlib
@@ -15,6 +16,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ml_images.errors import InputError
+from ml_images.train.gradients import Compression, GradientAverage, Wait
+from ml_images.train.torch_comm import TorchComm, take_gpu, wait_before_step
 
 
 class Comm(Protocol):
@@ -30,7 +33,10 @@ class Comm(Protocol):
     def local_size(self) -> int: ...
 
     def sum(self, values: Tensor, name: str) -> Tensor:
-        """The element-wise sum over ranks, on every rank; `values` has the same shape everywhere and is not changed."""
+        """The element-wise sum over ranks, on every rank; `values` has the same shape everywhere and is not changed.
+
+        It may be on the host or on the rank's device, where the sum then is, too.
+        """
 
     def gather(self, rows: Tensor, name: str) -> Tensor:
         """All ranks' `rows` one after the other, on every rank; first dimensions may differ and be 0."""
@@ -41,8 +47,14 @@ class Comm(Protocol):
     def broadcast_json(self, value: Any, name: str) -> Any:
         """Rank 0's `value` (what JSON can say) on every rank; the others' is ignored."""
 
-    def wrap_optimizer(self, optimizer: Optimizer, model: nn.Module) -> Optimizer:
-        """An optimizer whose step() uses gradients averaged over ranks. Wrap before loading its state."""
+    def average_gradients(self, model: nn.Module, compression: Compression = "none") -> GradientAverage:
+        """From now on backward begins to average the gradients of `model` over ranks; `wait()` before they are used.
+
+        `compression` makes them 16 bits wide on their way. Raises InputError for a type that the engine cannot send.
+        """
+
+    def wrap_optimizer(self, optimizer: Optimizer, model: nn.Module, compression: Compression = "none") -> Optimizer:
+        """`optimizer`, whose step() from now on waits for what `average_gradients` has begun."""
 
     def close(self) -> None:
         """Leave the run; waits for nobody."""
@@ -65,11 +77,18 @@ class LocalComm:
     def broadcast_json(self, value: Any, name: str) -> Any:
         return value
 
-    def wrap_optimizer(self, optimizer: Optimizer, model: nn.Module) -> Optimizer:
+    def average_gradients(self, model: nn.Module, compression: Compression = "none") -> GradientAverage:
+        return GradientAverage(model, 1, _nothing_to_send)
+
+    def wrap_optimizer(self, optimizer: Optimizer, model: nn.Module, compression: Compression = "none") -> Optimizer:
         return optimizer
 
     def close(self) -> None:
         pass
+
+
+def _nothing_to_send(values: Tensor, name: str) -> Wait:
+    raise AssertionError("one rank sends nothing")
 
 
 class HorovodComm:
@@ -87,18 +106,23 @@ class HorovodComm:
         self.rank, self.size = hvd.rank(), hvd.size()
         self.local_rank, self.local_size = hvd.local_rank(), hvd.local_size()
         if torch.cuda.is_available():
-            if self.local_size > torch.cuda.device_count():
-                raise InputError(f"{self.local_size} processes on a machine with {torch.cuda.device_count()} GPUs")
-            torch.cuda.set_device(self.local_rank)
+            take_gpu(self.local_rank, self.local_size)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "HorovodComm":
+        return self  # copies of a model that holds it are in the same process
 
     def sum(self, values: Tensor, name: str) -> Tensor:
-        return self._hvd.allreduce(values, name=name, op=self._hvd.Sum)
+        return self._hvd.allreduce(values.contiguous(), name=name, op=self._hvd.Sum)
 
     def gather(self, rows: Tensor, name: str) -> Tensor:
         return self._hvd.allgather(rows.contiguous(), name=name)
 
     def broadcast(self, tensors: Mapping[str, Tensor]) -> None:
-        self._hvd.broadcast_parameters(dict(tensors), root_rank=0)
+        ordered = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}  # not channels_last
+        self._hvd.broadcast_parameters(ordered, root_rank=0)
+        for name, tensor in tensors.items():
+            if ordered[name].data_ptr() != tensor.data_ptr():
+                tensor.detach().copy_(ordered[name])
 
     def broadcast_json(self, value: Any, name: str) -> Any:
         text = json.dumps(value).encode()  # not hvd.broadcast_object: that one pickles
@@ -108,16 +132,29 @@ class HorovodComm:
             letters = torch.frombuffer(bytearray(text), dtype=torch.uint8)
         return json.loads(bytes(self._hvd.broadcast(letters, root_rank=0, name=f"{name}.text").tolist()))
 
-    def wrap_optimizer(self, optimizer: Optimizer, model: nn.Module) -> Optimizer:
-        return self._hvd.DistributedOptimizer(optimizer, named_parameters=model.named_parameters())
+    def average_gradients(self, model: nn.Module, compression: Compression = "none") -> GradientAverage:
+        if compression == "bf16":
+            raise InputError("Horovod 0.28 cannot send bf16: compression must be none or fp16, or start with torchrun")
+        return GradientAverage(model, self.size, self._start_sum, compression=compression)
+
+    def _start_sum(self, values: Tensor, name: str) -> Wait:
+        handle = self._hvd.allreduce_async_(values, name=name, op=self._hvd.Sum)
+        return lambda: self._hvd.synchronize(handle)
+
+    def wrap_optimizer(self, optimizer: Optimizer, model: nn.Module, compression: Compression = "none") -> Optimizer:
+        return wait_before_step(optimizer, self.average_gradients(model, compression))
 
     def close(self) -> None:
         self._hvd.shutdown()
 
 
-def open_comm(*, horovod: bool) -> Comm:
-    """The processes that this one belongs to; `horovod` says whether horovodrun started it."""
-    return HorovodComm() if horovod else LocalComm()
+def open_comm(environment: Mapping[str, str]) -> Comm:
+    """The processes that this one belongs to, by the variables that horovodrun or torchrun has set for it."""
+    if "HOROVOD_RANK" in environment:
+        return HorovodComm()
+    if "RANK" in environment:
+        return TorchComm(environment)
+    return LocalComm()
 
 
 def weights_digest(model: nn.Module) -> bytes:

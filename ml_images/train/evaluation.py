@@ -1,26 +1,35 @@
-"""A model on a validation split: loss and mean average precision over the rows of all ranks."""
+"""A model on a validation split: its loss, and the metrics, over the rows of all ranks."""
 
+import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ml_images.train.calibration import Activation
 from ml_images.train.comm import Comm
-from ml_images.train.metrics import rank_classes
-from ml_images.train.reader import Batch
+from ml_images.train.known_labels import KnownLabels, Unlisted, know_labels
+from ml_images.train.metrics import NO_FACTS, ClassFacts, Metrics, Scored
+from ml_images.train.reader import Batch, SparseTargets
 from ml_images.train.transforms import Preprocessing, normalise
 
 
 @dataclass(frozen=True)
 class Evaluation:
+    """What a training run says about its validation split; `report` has all of it, see metrics.Scored."""
+
     rows: int
     loss: float  # mean over images
-    mean_average_precision: float
+    mean_average_precision: float  # over the scored classes, NaN without any
     prior: float  # what random scores would get
     classes_scored: int
     classes_without_positives: int
     left_out: int = 0  # rows whose picture cannot be decoded, where those are skipped
+    report: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return (
@@ -38,27 +47,61 @@ def evaluate(
     comm: Comm,
     device: torch.device,
     preprocessing: Preprocessing = "standard",
+    facts: ClassFacts = NO_FACTS,
+    scratch: Path | None = None,
 ) -> Evaluation:
     """Score `batches`, this rank's part of the split, and join the ranks. What a batch's mask leaves out counts for
-    nothing. The model is left in training mode."""
-    model.eval()
-    scores, targets = [torch.zeros(0, num_classes)], [torch.zeros(0, num_classes)]
+    nothing. The model is left in training mode. facts, scratch: as for Metrics."""
     total = 0.0
-    with torch.no_grad():
+
+    def scored_batches() -> Iterable[tuple[Tensor, SparseTargets, Tensor]]:
+        nonlocal total
         for batch in batches:
-            logits = model(normalise(batch.images.to(device), preprocessing)).float().cpu()[batch.mask]
+            logits = model(normalise(batch.images.to(device), preprocessing)).float().cpu()
             told = batch.targets.dense(num_classes, batch.mask, torch.device("cpu"))[batch.mask]
-            total += float(loss(logits, told)) * len(told) if len(told) else 0.0
-            scores.append(logits)
-            targets.append(told)
+            total += float(loss(logits[batch.mask], told)) * len(told) if len(told) else 0.0
+            yield logits, batch.targets, batch.mask
+
+    model.eval()
+    with torch.no_grad():
+        found = score(scored_batches(), num_classes, comm, facts=facts, scratch=scratch)
     model.train()
-    ranking = rank_classes(torch.cat(scores), torch.cat(targets), comm)
     total_loss = float(comm.sum(torch.tensor([total], dtype=torch.float64), "evaluation.loss"))
+    classes = found.report["classes"]
     return Evaluation(
-        rows=ranking.rows,
-        loss=total_loss / max(1, ranking.rows),
-        mean_average_precision=ranking.mean_average_precision,
-        prior=ranking.prior,
-        classes_scored=int(ranking.scored.sum()),
-        classes_without_positives=int((~ranking.scored).sum()),
+        rows=found.images,
+        loss=total_loss / max(1, found.images),
+        mean_average_precision=_or_nan(found.report["mean_average_precision"]),
+        prior=_or_nan(found.report["prior"]),
+        classes_scored=classes["scored"],
+        classes_without_positives=classes["no_positive"] + classes["all_unknown"],
+        report=found.report,
     )
+
+
+def score(
+    batches: Iterable[tuple[Tensor, SparseTargets, Tensor]],
+    num_classes: int,
+    comm: Comm,
+    *,
+    facts: ClassFacts = NO_FACTS,
+    unlisted: Unlisted = "absent",
+    activation: Activation = "sigmoid",
+    scratch: Path | None = None,
+) -> Scored:
+    """The metrics of `batches`, this rank's: logits float32 (images, classes), targets, and the mask of the images that
+    count. unlisted: what a class means that an image's targets do not name; the others as for Metrics."""
+    with closing(Metrics(num_classes, facts, activation, scratch, torch.get_num_threads())) as metrics:
+        for logits, targets, mask in batches:
+            metrics.update(logits[mask].numpy(), known_labels(targets, mask, unlisted))
+        return metrics.result(comm)
+
+
+def known_labels(targets: SparseTargets, mask: Tensor, unlisted: Unlisted) -> KnownLabels:
+    """What is known about the images that `mask` keeps."""
+    offsets, classes, confidences = (part.numpy() for part in targets)
+    return know_labels(offsets, classes, confidences, mask.numpy(), unlisted)
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value

@@ -1,82 +1,156 @@
-"""Average precision of each class, exact, over rows that are spread over ranks.
+"""All that is said about a model's scores on a split: average precision, places of the positives, calibration.
 
-A class has the same score list whatever rank a row was on: ranks exchange some classes at a time, each computes the
-ones that fall to it, and one sum at the end tells everybody. No rank holds the whole matrix.
+Batches are added up on each rank, and ranks meet once, at the end. A class is scored when it has both a positive and a
+negative that are known: without a positive there is no average precision, without a negative it is 1 for any model.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
-from ml_images.schemas import UNKNOWN
+from ml_images.train.average_precision import AveragePrecision, average_precisions
+from ml_images.train.calibration import Activation, Calibration, describe_calibration
+from ml_images.train.class_groups import frequency_bands, group_means, mean
 from ml_images.train.comm import Comm
-
-POSITIVE = 0.5  # least confidence that counts as present
-CELLS_AT_ONCE = 16_000_000  # scores of one exchange: 64 MB as float32, about 600 MB while they are ranked
+from ml_images.train.known_labels import KnownLabels
+from ml_images.train.score_store import ScoreStore
+from ml_images.train.top_k import TopK, describe_top_k
 
 
 @dataclass(frozen=True)
-class Ranking:
-    """Average precision per class, NaN where no known row is positive, and what random scores would get."""
+class ClassFacts:
+    """What the report needs to know about the classes; what is None is left out of it.
 
-    average_precision: Tensor  # float64 (classes,)
-    positive_rate: Tensor  # float64 (classes,), of the known rows; NaN where there are none
-    rows: int
-
-    @property
-    def scored(self) -> Tensor:
-        """Classes that have a positive: bool (classes,)."""
-        return ~self.average_precision.isnan()
-
-    @property
-    def mean_average_precision(self) -> float:
-        """The mean over the scored classes; NaN without any."""
-        return float(self.average_precision[self.scored].mean())
-
-    @property
-    def prior(self) -> float:
-        """The mean positive rate of the same classes: the mean average precision to expect of random scores."""
-        return float(self.positive_rate[self.scored].mean())
-
-
-def average_precision(scores: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(average precision, positives, known rows) of each class, float64 (classes,) each.
-
-    `scores` and `targets` are (rows, classes); UNKNOWN cells are left out. AP = sum over thresholds of (R_n - R_n-1)
-    P_n, rows of equal score entering together, as in scikit-learn; NaN for a class without positives.
+    training_images: int64 (classes,), images of the training split with the class; depths: int64 (classes,), in the
+    hierarchy, roots 0; leaves: bool (classes,), among which top-k accuracy looks for the one right class, None: all.
     """
-    rows, classes = scores.shape
-    known = targets != UNKNOWN
-    positive = (targets >= POSITIVE) & known
-    if rows == 0:
-        zero = torch.zeros(classes, dtype=torch.float64)
-        return torch.full_like(zero, torch.nan), zero, zero
-    ranked, order = scores.sort(dim=0, descending=True)  # unknown rows stay in, with weight 0
-    hits = positive.gather(0, order).double()
-    found = hits.cumsum(0)
-    seen = known.gather(0, order).double().cumsum(0)
-    # A row counts with the precision at the last row of its own score.
-    index = torch.arange(rows).unsqueeze(1).expand(rows, classes)
-    last = torch.ones_like(known)
-    last[:-1] = ranked[:-1] != ranked[1:]
-    end = torch.where(last, index, rows).flip(0).cummin(0).values.flip(0)
-    precision = found.gather(0, end) / seen.gather(0, end).clamp(min=1)
-    positives = found[-1]
-    return (hits * precision).sum(0) / positives, positives, seen[-1]  # 0 / 0 is NaN, as promised
+
+    training_images: NDArray[np.int64] | None = None
+    depths: NDArray[np.int64] | None = None
+    leaves: NDArray[np.bool_] | None = None
 
 
-def rank_classes(scores: Tensor, targets: Tensor, comm: Comm) -> Ranking:
-    """The Ranking of all ranks' rows together, the same on every rank; this rank brings `scores` and `targets`."""
-    classes = scores.shape[1]
-    rows = int(comm.sum(torch.tensor([scores.shape[0]]), "metrics.rows"))
-    at_once = max(1, min(CELLS_AT_ONCE // max(1, rows), -(-classes // comm.size)))
-    totals = torch.zeros(3, classes, dtype=torch.float64)
-    for turn, start in enumerate(range(0, classes, at_once)):
-        part = slice(start, start + at_once)
-        # One exchange for both: scores and targets side by side.
-        both = comm.gather(torch.cat([scores[:, part], targets[:, part]], dim=1), f"metrics.part{turn}")
-        if turn % comm.size == comm.rank:
-            totals[:, part] = torch.stack(average_precision(*both.chunk(2, dim=1))).nan_to_num(nan=0.0)
-    precision, positives, known = comm.sum(totals, "metrics.totals")
-    return Ranking(torch.where(positives > 0, precision, torch.nan), positives / known, rows)
+NO_FACTS = ClassFacts()
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What was found, on every rank. Arrays are (classes,); average_precision is NaN without positives."""
+
+    images: int
+    average_precision: NDArray[np.float64]
+    positives: NDArray[np.int64]
+    known: NDArray[np.int64]
+    report: dict[str, Any]  # plain JSON, None where there is nothing to take a mean of
+
+    @property
+    def scored(self) -> NDArray[np.bool_]:
+        return _scored(self.positives, self.known)
+
+
+class Metrics:
+    """Takes the scores of this rank's images, batch by batch, and joins the ranks.
+
+    scratch: folder for scores that do not fit into memory, 4 bytes a cell (see ScoreStore); threads: how many count at
+    once. To be closed.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        facts: ClassFacts = NO_FACTS,
+        activation: Activation = "sigmoid",
+        scratch: Path | None = None,
+        threads: int = 1,
+    ) -> None:
+        self._facts, self._threads = facts, threads
+        self._store = ScoreStore(num_classes, scratch)
+        self._top_k, self._calibration = TopK(facts.leaves), Calibration(activation)
+        self._known = np.zeros(num_classes, np.int64)
+        self._images = 0
+        self._classes = [np.zeros(0, np.int64)]  # of the positives
+        self._scores = [np.zeros(0, np.float32)]
+
+    def update(self, scores: NDArray[np.float32], labels: KnownLabels) -> None:
+        """Add some images: logits (images, classes) and what is known about them.
+
+        Raises ValueError for a score that is not finite, StorageError where `scratch` cannot be written.
+        """
+        assert labels.images == len(scores), f"labels of {labels.images} images, scores of {len(scores)}"
+        if not len(scores):
+            return
+        if not (np.isfinite(scores.min()) and np.isfinite(scores.max())):
+            row, found = np.argwhere(~np.isfinite(scores))[0]
+            raise ValueError(
+                f"scores must be finite, got {scores[row, found]} for class {found} of row {row} of a batch"
+            )
+        scores = labels.hide_unknown(scores)
+        self._classes.append(labels.positives)
+        self._scores.append(scores[labels.rows, labels.positives])  # a class that is not there ends here, not in a loop
+        self._store.add(scores)
+        self._top_k.update(scores, labels)
+        self._calibration.update(scores, labels)
+        self._known += labels.known_per_class(len(self._known))
+        self._images += len(scores)
+
+    def result(self, comm: Comm) -> Scored:
+        """What was found over the images of all ranks; all of them have to call it."""
+        num_classes = len(self._known)
+        classes, scores = np.concatenate(self._classes), np.concatenate(self._scores)
+        positives = np.bincount(classes, minlength=num_classes)
+        counts = comm.sum(
+            torch.from_numpy(np.concatenate(([self._images], positives, self._known))), "metrics.classes"
+        ).numpy()
+        images, (positives, known) = int(counts[0]), np.split(counts[1:], 2)
+        top_k = comm.sum(torch.from_numpy(self._top_k.totals()), "metrics.top_k").numpy()
+        calibration = comm.sum(torch.from_numpy(self._calibration.totals()), "metrics.calibration").numpy()
+        found = AveragePrecision(np.full(num_classes, np.nan), np.nan)
+        if positives.any():
+            found = average_precisions(self._store, classes, scores, num_classes, comm, self._threads)
+        report = {
+            "images": images,
+            **_describe_classes(found, positives, known, self._facts),
+            **describe_top_k(top_k),
+            "calibration": describe_calibration(calibration),
+        }
+        return Scored(images, found.per_class, positives, known, report)
+
+    def close(self) -> None:
+        self._store.close()
+
+
+def _scored(positives: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np.bool_]:
+    return (positives > 0) & (positives < known)
+
+
+def _describe_classes(
+    found: AveragePrecision, positives: NDArray[np.int64], known: NDArray[np.int64], facts: ClassFacts
+) -> dict[str, Any]:
+    scored = _scored(positives, known)
+    prior = positives / np.maximum(1, known)
+    precision = found.per_class
+    report: dict[str, Any] = {
+        "classes": {
+            "all": len(scored),
+            "scored": int(scored.sum()),
+            "all_unknown": int((known == 0).sum()),
+            "no_positive": int(((known > 0) & (positives == 0)).sum()),
+            "no_negative": int(((known > 0) & (positives == known)).sum()),
+        },
+        "cells": {"known": int(known.sum()), "positive": int(positives.sum())},
+        "mean_average_precision": mean(precision[scored]),
+        "prior": mean(prior[scored]),  # the mean average precision to expect of random scores
+        "micro_average_precision": None if np.isnan(found.pooled) else found.pooled,
+        "weighted_average_precision": mean(precision[scored], weights=positives[scored]),
+    }
+    if facts.training_images is not None:
+        bands, names = frequency_bands(facts.training_images)
+        report["per_training_images"] = group_means(bands, names, precision, prior, scored)
+    if facts.depths is not None:
+        names = [str(depth) for depth in range(int(facts.depths.max(initial=0)) + 1)]
+        report["per_depth"] = group_means(facts.depths, names, precision, prior, scored)
+    return report

@@ -42,7 +42,7 @@ class EpochOrder:
     lanes: int
     seed: int | None
     epoch: int = 0
-    copies: Sequence[Int64] | None = None
+    copies: Sequence[npt.NDArray[np.uint16]] | None = None
 
     @cached_property
     def groups(self) -> Int64:

@@ -11,7 +11,8 @@ from ml_images.errors import InputError, StorageError
 from ml_images.train import checkpoint
 from ml_images.train.checkpoint import Checkpoint, Position, Unreadable
 from ml_images.train.comm import LocalComm
-from ml_images.train.model import ModelConfig, OptimConfig, build_model, build_optimizer
+from ml_images.train.model import ModelConfig, build_model
+from ml_images.train.optimizers import OptimConfig, build_optimizer
 
 
 def trained(seed: int = 0, momentum: float = 0.9) -> tuple[nn.Module, torch.optim.SGD]:

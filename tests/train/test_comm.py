@@ -31,19 +31,37 @@ def tiny(seed: int = 0) -> nn.Module:
 
 
 def test_a_single_process_is_its_own_world() -> None:
-    comm = open_comm(horovod=False)
+    comm = open_comm({})
     values = torch.arange(3)
     assert (comm.rank, comm.size, comm.local_rank, comm.local_size) == (0, 1, 0, 1)
     assert comm.sum(values, "x").tolist() == comm.gather(values, "x").tolist() == [0, 1, 2]
     assert comm.sum(values, "x").data_ptr() != values.data_ptr()
     assert comm.broadcast_json({"a": [1, None]}, "x") == {"a": [1, None]}
+    model = tiny()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1)
+    assert comm.wrap_optimizer(optimizer, model) is optimizer
     comm.close()
+
+
+def test_alone_gradients_stay_as_they_are() -> None:
+    model = tiny()
+    average = open_comm({}).average_gradients(model, "fp16")
+    for _ in range(2):  # there is nothing that a second backward could spoil
+        model(torch.randn(2, 3, 32, 32)).sum().backward()
+    before = [parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None]
+    average.wait()
+    assert all(torch.equal(a, b.grad) for a, b in zip(before, model.parameters(), strict=True))
 
 
 def test_a_missing_horovod_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "horovod.torch", None)
     with pytest.raises(InputError, match=r"started by horovodrun, but Horovod cannot be imported"):
-        open_comm(horovod=True)
+        open_comm({"HOROVOD_RANK": "0"})
+
+
+def test_half_of_the_variables_of_torchrun_are_told_apart_from_all() -> None:
+    with pytest.raises(InputError, match=r"RANK is set as torchrun does, but WORLD_SIZE, .*MASTER_PORT is not"):
+        open_comm({"RANK": "0", "LOCAL_RANK": "0"})
 
 
 def test_the_smallest_difference_of_weights_is_seen() -> None:

@@ -1,14 +1,20 @@
+import dataclasses
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from ml_images.errors import StorageError
 from ml_images.schemas import UNKNOWN
+from ml_images.train import score_store
 from ml_images.train.comm import LocalComm
-from ml_images.train.evaluation import Evaluation, evaluate
+from ml_images.train.evaluation import Evaluation, evaluate, score
 from ml_images.train.losses import multilabel_bce
+from ml_images.train.metrics import ClassFacts
 from ml_images.train.reader import Batch, SparseTargets
 
 
@@ -69,3 +75,39 @@ def test_what_pads_a_batch_counts_for_nothing() -> None:
     padded = padded._replace(mask=torch.tensor([True, True, True, False, False]))
     alone = padded._replace(mask=torch.zeros(5, dtype=torch.bool))
     assert scored(Brightness(), [padded, alone]) == scored(Brightness(), [batch(values, targets)])
+
+
+def test_the_whole_report_comes_along_in_plain_json() -> None:
+    values, targets = [250, 10, 200], [[1.0, 0.0], [0.0, 1.0], [0.0, UNKNOWN]]
+    facts = ClassFacts(training_images=np.array([7, 70]))
+    result = evaluate(
+        Brightness(), [batch(values, targets)], 2, multilabel_bce, LocalComm(), torch.device("cpu"), facts=facts
+    )
+    told = json.loads(json.dumps(dataclasses.asdict(result)))["report"]
+    assert told["mean_average_precision"] == result.mean_average_precision == 1.0
+    assert [group["group"] for group in told["per_training_images"]] == ["1-10", "11-100"]
+    assert told["single_label"] == {"images": 2, "top_1": 1.0, "top_5": 1.0}
+
+
+def test_what_targets_do_not_name_is_absent_or_unknown_as_asked() -> None:
+    """Image 0 has class 0, image 1 lacks it, image 2 does not say and scores highest."""
+    targets = SparseTargets(torch.tensor([0, 1, 2, 2]), torch.tensor([0, 0]), torch.tensor([1.0, 0.0]))
+    batches = [(torch.tensor([[2.0, 0.0], [1.0, 0.0], [3.0, 0.0]]), targets, torch.ones(3, dtype=torch.bool))]
+    absent = score(batches, 2, LocalComm())
+    unknown = score(batches, 2, LocalComm(), unlisted="unknown")
+    assert (absent.average_precision[0], absent.known.tolist()) == (0.5, [3, 3])
+    assert (unknown.average_precision[0], unknown.known.tolist()) == (1.0, [2, 0])
+    assert unknown.report["classes"]["all_unknown"] == 1
+
+
+def test_scores_that_do_not_fit_into_memory_go_to_the_scratch_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = [
+        (torch.tensor([[2.0], [1.0]]), SparseTargets(*map(torch.tensor, ([0, 1, 1], [0], [1.0]))), torch.ones(2) > 0)
+    ]
+    monkeypatch.setattr(score_store, "TILE_BYTES", 1)
+    monkeypatch.setattr(score_store, "KEPT_BYTES", 0)
+    assert score(batches * 3, 1, LocalComm(), scratch=tmp_path).average_precision.tolist() == [1.0]
+    with pytest.raises(StorageError, match="cannot write"):
+        score(batches, 1, LocalComm(), scratch=tmp_path / "missing")

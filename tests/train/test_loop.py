@@ -14,7 +14,8 @@ from ml_images.train.comm import LocalComm
 from ml_images.train.evaluation import Evaluation
 from ml_images.train.loop import Diverged, LoopConfig, Task, fit
 from ml_images.train.losses import multilabel_bce
-from ml_images.train.model import ModelConfig, OptimConfig, build_model, build_optimizer
+from ml_images.train.model import ModelConfig, build_model
+from ml_images.train.optimizers import OptimConfig, build_optimizer
 from ml_images.train.reader import Batch, SparseTargets
 from ml_images.train.transforms import normalise
 

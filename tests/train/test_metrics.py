@@ -1,122 +1,112 @@
 import itertools
+import json
 import math
-import random
-import threading
-from collections.abc import Callable
+from contextlib import closing
 
+import numpy as np
 import pytest
-import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from torch import Tensor
+from dense_labels import labels_of
+from numpy.typing import NDArray
+from thread_ranks import on_ranks
 
 from ml_images.schemas import UNKNOWN
-from ml_images.train import metrics
-from ml_images.train.comm import LocalComm
-from ml_images.train.metrics import average_precision, rank_classes
+from ml_images.train.comm import Comm, LocalComm
+from ml_images.train.metrics import NO_FACTS, ClassFacts, Metrics, Scored
+
+FACTS = ClassFacts(
+    training_images=np.array([0, 5, 5, 500]),
+    depths=np.array([0, 1, 2, 2]),
+    leaves=np.array([False, False, True, True]),
+)
 
 
-class ThreadComm(LocalComm):
-    """One of several ranks that are threads of this process: enough of Comm for the metrics."""
-
-    def __init__(self, rank: int, size: int, board: dict[str, dict[int, Tensor]], barrier: threading.Barrier) -> None:
-        self.rank, self.size, self.board, self.barrier = rank, size, board, barrier
-
-    def _all(self, values: Tensor, name: str) -> list[Tensor]:
-        self.board.setdefault(name, {})[self.rank] = values.clone()
-        self.barrier.wait()
-        found = [self.board[name][rank] for rank in range(self.size)]
-        self.barrier.wait()
-        return found
-
-    def sum(self, values: Tensor, name: str) -> Tensor:
-        return torch.stack(self._all(values, name)).sum(0)
-
-    def gather(self, rows: Tensor, name: str) -> Tensor:
-        return torch.cat(self._all(rows, name))
-
-
-def on_ranks(size: int, work: Callable[[ThreadComm], metrics.Ranking]) -> list[metrics.Ranking]:
-    board: dict[str, dict[int, Tensor]] = {}
-    barrier = threading.Barrier(size, timeout=20)
-    results: dict[int, metrics.Ranking] = {}
-    comms = [ThreadComm(rank, size, board, barrier) for rank in range(size)]
-    threads = [threading.Thread(target=lambda c=comm: results.update({c.rank: work(c)})) for comm in comms]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return [results[rank] for rank in range(size)]
-
-
-def slow_average_precision(scores: list[float], targets: list[float]) -> float:
-    """From the definition: one threshold for each distinct score, highest first."""
-    known = [(s, t >= 0.5) for s, t in zip(scores, targets, strict=True) if t != UNKNOWN]
-    positives = sum(t for _, t in known)
-    if positives == 0:
-        return math.nan
-    result, before = 0.0, 0.0
-    for threshold in sorted({s for s, _ in known}, reverse=True):
-        chosen = [t for s, t in known if s >= threshold]
-        recall, precision = sum(chosen) / positives, sum(chosen) / len(chosen)
-        result += (recall - before) * precision
-        before = recall
-    return result
-
-
-ROW = st.tuples(st.sampled_from([-2.0, -0.5, 0.0, 0.25, 1.0, 3.0]), st.sampled_from([0.0, 0.4, 0.5, 1.0, UNKNOWN]))
-
-
-@given(st.lists(ROW, min_size=1, max_size=30))
-def test_average_precision_equals_the_definition_with_ties_and_unknowns(rows: list[tuple[float, float]]) -> None:
-    scores, targets = [s for s, _ in rows], [t for _, t in rows]
-    fast, positives, known = average_precision(torch.tensor(scores)[:, None], torch.tensor(targets)[:, None])
-    assert float(fast) == pytest.approx(slow_average_precision(scores, targets), abs=1e-12, nan_ok=True)
-    assert float(known) == sum(t != UNKNOWN for t in targets)
-    assert float(positives) == sum(t >= 0.5 for t in targets)
+def found(
+    scores: NDArray[np.float32], targets: NDArray[np.float32], comm: Comm, facts: ClassFacts = NO_FACTS, batch: int = 3
+) -> Scored:
+    with closing(Metrics(scores.shape[1], facts)) as metrics:
+        for start in range(0, len(scores), batch):
+            part = slice(start, start + batch)
+            metrics.update(scores[part], labels_of(targets[part]))
+        return metrics.result(comm)
 
 
 def test_known_answers() -> None:
-    scores = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.6, 0.4]])
-    targets = torch.tensor([[1.0, 0.0], [0.0, 0.0], [1.0, 0.0], [0.0, 0.0]])
-    ranking = rank_classes(scores, targets, LocalComm())
-    assert ranking.average_precision[0] == pytest.approx((1 + 2 / 3) / 2)
-    assert ranking.average_precision[1].isnan()  # no positive: skipped, not counted as 0
-    assert ranking.scored.tolist() == [True, False]
-    assert ranking.mean_average_precision == pytest.approx(5 / 6)
-    assert ranking.prior == 0.5  # of the scored class alone
-    assert ranking.rows == 4
+    """Class 0 has AP 5/6, class 1 no positive, class 2 no negative, class 3 nothing known, class 4 AP 1/2."""
+    scores = np.array([[0.9], [0.8], [0.7], [0.6]], np.float32).repeat(5, axis=1)
+    u = UNKNOWN
+    targets = np.array([[1, 0, 1, u, 0], [0, 0, 1, u, u], [1, 0, u, u, 1], [0, 0, 1, u, 0]], np.float32)
+    result = found(scores, targets, LocalComm())
+    assert result.report["classes"] == {"all": 5, "scored": 2, "all_unknown": 1, "no_positive": 1, "no_negative": 1}
+    assert result.scored.tolist() == [True, False, False, False, True]
+    assert result.average_precision[[0, 2, 4]].tolist() == pytest.approx([5 / 6, 1, 1 / 2])
+    assert np.isnan(result.average_precision[[1, 3]]).all()
+    assert result.report["mean_average_precision"] == pytest.approx((5 / 6 + 1 / 2) / 2)
+    assert result.report["weighted_average_precision"] == pytest.approx((2 * 5 / 6 + 1 / 2) / 3)
+    assert result.report["prior"] == pytest.approx((2 / 4 + 1 / 3) / 2)
+    assert result.report["cells"] == {"known": 4 + 4 + 3 + 0 + 3, "positive": 2 + 0 + 3 + 0 + 1}
+    assert result.report["images"] == result.images == 4
 
 
-def test_equal_scores_get_the_prior() -> None:
-    targets = torch.tensor([[1.0], [0.0], [0.0], [0.0]])
-    ranking = rank_classes(torch.zeros(4, 1), targets, LocalComm())
-    assert ranking.mean_average_precision == ranking.prior == 0.25
+def test_without_images_nothing_is_scored() -> None:
+    result = found(
+        np.zeros((0, 3), np.float32), np.zeros((0, 3), np.float32), LocalComm(), ClassFacts(depths=np.zeros(3, int))
+    )
+    assert result.report["mean_average_precision"] is result.report["micro_average_precision"] is None
+    assert result.report["classes"]["all_unknown"] == 3
+    assert not result.scored.any()
+    assert "NaN" not in json.dumps(result.report)
 
 
-def test_without_rows_nothing_is_scored() -> None:
-    ranking = rank_classes(torch.zeros(0, 3), torch.zeros(0, 3), LocalComm())
-    assert math.isnan(ranking.mean_average_precision)
-    assert int(ranking.scored.sum()) == 0
+def test_classes_are_grouped_by_what_is_known_about_them() -> None:
+    scores = np.array([[3, 1, 2, 1], [2, 2, 1, 2], [1, 3, 3, 3]], np.float32)
+    targets = np.array([[1, 0, 0, 0], [0, 0, 1, 1], [0, 1, 0, 0]], np.float32)
+    report = found(scores, targets, LocalComm(), FACTS).report
+    assert [(group["group"], group["scored"]) for group in report["per_training_images"]] == [
+        ("0", 1),
+        ("1-10", 2),
+        ("101-1,000", 1),
+    ]
+    assert [group["mean_average_precision"] for group in report["per_training_images"]] == pytest.approx(
+        [1, (1 + 1 / 3) / 2, 1 / 2]
+    )
+    assert [(group["group"], group["classes"]) for group in report["per_depth"]] == [("0", 1), ("1", 1), ("2", 2)]
+    assert report["single_label"]["images"] == 0  # the second image has both leaves, the others none
+    without = found(scores, targets, LocalComm()).report
+    assert without["single_label"]["images"] == 2
+    assert "per_depth" not in without
+    assert "per_training_images" not in without
 
 
-@pytest.mark.parametrize("cells_at_once", [1, 70, 16_000_000])
-def test_the_result_does_not_depend_on_how_rows_are_spread_over_ranks(
-    cells_at_once: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(metrics, "CELLS_AT_ONCE", cells_at_once)
-    chance = random.Random(3)
-    generator = torch.Generator().manual_seed(3)
-    scores = torch.randint(0, 12, (35, 7), generator=generator) / 4
-    targets = torch.tensor([[chance.choice([0.0, 0.0, 1.0, 0.6, UNKNOWN]) for _ in range(7)] for _ in range(35)])
-    alone = rank_classes(scores, targets, LocalComm())
+def test_the_result_does_not_depend_on_how_images_are_spread_over_ranks_and_batches() -> None:
+    chance = np.random.default_rng(3)
+    scores = (chance.integers(0, 12, (35, 4)) / 4).astype(np.float32)
+    targets = chance.choice(np.array([0.0, 0.0, 1.0, UNKNOWN], np.float32), (35, 4))
+    alone = found(scores, targets, LocalComm(), FACTS, batch=35)
     for cuts in ([0, 35, 35], [0, 0, 10, 35], [0, 1, 2, 20, 35]):
         parts = [slice(a, b) for a, b in itertools.pairwise(cuts)]
-        spread = on_ranks(
+        for result in on_ranks(
             len(parts),
-            lambda comm, parts=parts: rank_classes(scores[parts[comm.rank]], targets[parts[comm.rank]], comm),
-        )
-        for ranking in spread:
-            assert torch.equal(ranking.average_precision.nan_to_num(-1), alone.average_precision.nan_to_num(-1))
-            assert torch.equal(ranking.positive_rate, alone.positive_rate)
-            assert ranking.rows == 35
+            lambda comm, parts=parts: found(scores[parts[comm.rank]], targets[parts[comm.rank]], comm, FACTS),
+        ):
+            assert result.average_precision.tolist() == alone.average_precision.tolist()
+            assert result.known.tolist() == alone.known.tolist()
+            assert close_to(result.report, alone.report)
+
+
+def close_to(one: object, other: object) -> bool:
+    """Equal but for the order in which fractions were added up."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(close_to(one[name], other[name]) for name in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(close_to, one, other))
+    return (
+        math.isclose(one, other, rel_tol=1e-12) if isinstance(one, float) and isinstance(other, float) else one == other
+    )
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_a_score_that_is_no_number_is_refused_by_its_place(bad: float) -> None:
+    scores = np.zeros((2, 3), np.float32)
+    scores[1, 2] = bad
+    with closing(Metrics(3)) as metrics, pytest.raises(ValueError, match=rf"finite, got {bad} for class 2 of row 1"):
+        metrics.update(scores, labels_of(np.zeros((2, 3), np.float32)))

@@ -8,7 +8,8 @@ import pytest
 from ml_images.errors import InputError, StorageError
 from ml_images.train import checkpoint
 from ml_images.train.checkpoint import Position
-from ml_images.train.model import ModelConfig, OptimConfig, build_model, build_optimizer
+from ml_images.train.model import ModelConfig, build_model
+from ml_images.train.optimizers import OptimConfig, build_optimizer
 from ml_images.train.run_folder import RunFolder, write_json
 
 
