@@ -21,7 +21,7 @@ _LATE = 0.001  # share of rows that may have run into a deadline of a loaded mac
 # Seconds after a kill within which what belongs to the dead one may still arrive, and its successor does not begin.
 _LINGERS_S = {"Python worker": 0.3, "executor": 1.0, "node": 0.3, "driver": 1.0}
 _TASKS = {"Python worker": 1, "decoder": 0, "executor": 1, "node": 1, "driver": 2}  # that a kill loses
-_BESIDE = ("_SUCCESS", "_ml_images.json", "_looked_through.json", "_lock", "_staging")
+_BESIDE = ("_SUCCESS", "_ml_images.json", "_looked_through.json", "_options.json", "_lock", "_staging")
 
 
 def check_rows(urls: Sequence[Url], images: Path) -> list[Goal]:
