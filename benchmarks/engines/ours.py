@@ -4,13 +4,15 @@
 
 Start is the imports, as for the peers: those of the job, the Spark session, and an empty job whose tasks start the
 Python workers, which import the job's engine and what it imports late (numba most of itself at the first compiled call,
-pyarrow pandas at the first list). Loading each compiled loop from the cache and the report are part of the work.
+pyarrow pandas at the first list) and load the machine code of its loops, as importing a peer loads theirs. What the
+driver loads late, and the report, are part of the work.
 """
 
 import importlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
+from typing import Any
 
 import pyarrow as pa
 from clock import Clock
@@ -46,7 +48,20 @@ def _import(batches: Iterable[pa.RecordBatch], *, engine: str) -> Iterable[pa.Re
     from numba.core.registry import cpu_target  # here, as what a task's function names is sent along with it
 
     cpu_target.target_context.refresh()
+    for loop in _loops():
+        for signature, processor, _ in loop._cache._cache_file._load_index():
+            if processor == loop.targetctx.codegen().magic_tuple():
+                loop.compile(signature)  # which looks into the cache first
     return batches
+
+
+def _loops() -> Iterator[Any]:
+    """The compiled functions of all our modules that are imported, each once."""
+    from numba.core.dispatcher import Dispatcher
+
+    modules = [module for name, module in list(sys.modules.items()) if name.startswith("ml_images.")]
+    found = {id(value): value for module in modules for value in vars(module).values()}
+    return (value for value in found.values() if isinstance(value, Dispatcher))
 
 
 if __name__ == "__main__":
