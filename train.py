@@ -13,28 +13,28 @@ import threading
 from collections.abc import Sequence
 
 from ml_images import config, entry
-from ml_images.errors import InputError
-from ml_images.train import job as steps
+from ml_images.train.account import open_journal, write_report
 from ml_images.train.comm import open_comm
+from ml_images.train.inputs import read_inputs
+from ml_images.train.job import TrainJob
 from ml_images.train.loop import Diverged, fit
+from ml_images.train.rank_0 import said_by_rank_0
 from ml_images.train.reader import Stages
+from ml_images.train.start import build, open_run
+from ml_images.train.task import make_task
 
 
 def main(argv: Sequence[str]) -> int:
-    try:
-        job = config.load(steps.TrainJob, argv, program="train.py", doc=__doc__)
-    except InputError:
-        if os.environ.get("HOROVOD_RANK", os.environ.get("RANK", "0")) != "0":
-            steps.leave_to_rank_0()
-        raise
+    with said_by_rank_0(int(os.environ.get("HOROVOD_RANK", os.environ.get("RANK", "0")))):
+        job = config.load(TrainJob, argv, program="train.py", doc=__doc__)
     resolved = config.to_dict(job)
     comm = open_comm(os.environ)
-    inputs = steps.read_inputs(job, comm)
-    model, optimizer, device = steps.build(job, inputs.train.num_classes, comm)
-    start = steps.open_run(job, resolved, inputs, model, optimizer, comm)
-    stages = Stages()
-    task = steps.make_task(job, inputs, model, optimizer, device, comm, stages)
-    journal = steps.open_journal(job, resolved, task, inputs, start, comm, device, stages)
+    inputs, stages = read_inputs(job, comm), Stages()
+    with said_by_rank_0(comm.rank):
+        state, device = build(job, inputs, comm)
+        task = make_task(job, inputs, state, device, comm, stages)
+    start, told = open_run(job, resolved, inputs, task, comm)
+    journal = open_journal(job, resolved, task, inputs, start, comm, device, stages, told)
     stop = stop_on_signals()
     try:
         end = fit(task, job, start, comm, journal, stop.is_set)
@@ -46,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
         if comm.rank == 0:
             print(f"train.py: stopped after step {end.step}; the same command goes on from there", file=sys.stderr)
         return entry.INTERRUPTED
-    steps.write_report(job, resolved, inputs, end, comm)
+    write_report(job, resolved, inputs, end, comm)
     comm.close()
     return entry.DONE
 

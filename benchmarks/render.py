@@ -10,7 +10,8 @@ from measurements import Section
 _METHOD = """Every engine runs as a whole process of its own on the same cores, in turns (rounds: {repeats}; times are
 those of the fastest run, as other tenants of a machine only add to them, memory is the highest), from a cached list to
 Parquet with zstd level 1. seconds = start + work + the end of the process. Start: the interpreter, imports and, for
-Spark, the session (for ours with its Python workers and what these import); goals compare work, both ratios are shown.
+Spark, the session (for ours with its Python workers, what these import and the machine code of their loops); goals
+compare work, both ratios are shown.
 A ratio is that engine's time over the time of the first line. Memory: the resident sizes of all processes added up
 (every 0.2 s), and the high-water marks of the largest process and of the largest Python worker of Spark. Engines keep
 their default memory limits (DuckDB: 80 % of the machine's; Spark: a JVM of 1 GB; the others: none). Where engines do

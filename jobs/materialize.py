@@ -73,8 +73,8 @@ def main(argv: Sequence[str]) -> int:
         existing = open_to_append(dataset, vocabulary, options, job.groups) if job.append else {}
         with session.opened("materialize", spark_settings(annotations, images, output) | job.spark) as spark:
             written = write_dataset(spark, inputs, dataset, len(vocabulary), options, existing)
-        write_split_tables(output, written)
         manifest = publish(dataset, vocabulary, written, config.to_dict(job), append=job.append)
+        write_split_tables(output, written)  # last: until then the tables tell of what was there before, and it is seen
     report.counts["rows"] = written.counts
     for what in ("rows", "row_groups"):
         told = {split: counts[what] for split, counts in manifest["splits"].items()}

@@ -17,8 +17,10 @@ JOBS = (
     "export",
     "ingest",
     "describe",
+    "predict",
+    "features",
 )
-COMMANDS = (*JOBS, "sample")
+COMMANDS = (*JOBS, "evaluate", "classify", "sample")
 
 USAGE = """usage: ml-images <command> [file.yaml ...] [key=value ...]
 
@@ -32,6 +34,10 @@ USAGE = """usage: ml-images <command> [file.yaml ...] [key=value ...]
   export        a data set -> TFRecords, WebDataset tars or an ImageFolder
   ingest        those of anybody -> labels, images, vocabulary
   describe      all of it -> report.html and report.json
+  evaluate      a checkpoint and a data set -> average precision of every class, top-1, top-5
+  predict       a checkpoint and pictures -> the best classes of each, with scores
+  features      a checkpoint and pictures -> what the network gives its head
+  classify      a checkpoint and picture files -> names and scores on the console
   sample        write or serve a miniature world to try the chain on; write lists of any size
 
 `ml-images <command> --help` shows the options of a command, with examples.

@@ -151,4 +151,28 @@ PREDICTIONS = pa.schema(
     ]
 )
 
+# What happened to each key that a model was to look at: the same names as in the table images (ml_images/outcomes.py).
+OUTCOMES = pa.schema([pa.field("key", pa.string(), nullable=False), pa.field("outcome", pa.string(), nullable=False)])
+
+CLASS_SCORES = pa.schema(
+    [
+        pa.field("class", pa.int32(), nullable=False),
+        pa.field("name", pa.string(), nullable=False),
+        pa.field("image_size", pa.int32(), nullable=False),
+        pa.field("positives", pa.int64(), nullable=False),
+        pa.field("known", pa.int64(), nullable=False),  # images of which it is known whether they show the class
+        pa.field("average_precision", pa.float64()),  # null without a positive and a negative
+    ]
+)
+
 SPLITS = ("train", "val", "test")
+
+
+def features(width: int) -> pa.Schema:
+    """The table of what a network with so many features gives its head."""
+    return pa.schema(
+        [
+            pa.field("key", pa.string(), nullable=False),
+            pa.field("features", pa.list_(pa.float32(), width), nullable=False),
+        ]
+    )

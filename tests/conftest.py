@@ -18,8 +18,8 @@ SHARED_DATA = ROOT.parent / "shared" / "data"
 # A loaded machine must not turn a slow example into a failure; pytest-timeout bounds the whole test.
 hypothesis.settings.register_profile("ml-images", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("ml-images")
-# For ten minutes at the parser: pytest tests/annotations/test_scanner.py --hypothesis-profile fuzz
-hypothesis.settings.register_profile("fuzz", deadline=None, max_examples=150_000)
+# For ten minutes at the parser: pytest tests/annotations/test_scanner.py --hypothesis-profile fuzz --timeout 0
+hypothesis.settings.register_profile("fuzz", deadline=None, max_examples=150_000, derandomize=False)
 
 
 # Before any JVM starts, whose workers inherit them; and a developer's own keys are never used.

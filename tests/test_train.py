@@ -174,6 +174,79 @@ def test_a_fresh_start_forgets_the_epochs_of_a_run_that_left_no_checkpoint(
     assert [record["epoch"] for record in history(tmp_path / "run")] == [1]
 
 
+def test_a_run_with_everything_that_remembers_goes_on_bit_for_bit(plain: Plain, dataset: Path, tmp_path: Path) -> None:
+    def words(run: str) -> list[str]:
+        tried = [
+            "loss.name=ml_images",
+            "ema.half_life_epochs=1",
+            "optim.clip_norm=5",
+            "optim.name=lamb",
+            "optim.lr=0.1",
+        ]
+        return [
+            f"data.path={dataset}",
+            f"output={tmp_path / run}",
+            *TINY,
+            *tried,
+            "checkpoint_every_steps=10",
+            "epochs=2",
+        ]
+
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    assert plain(*words("run"), "keep_checkpoints=9")[0] == 0
+    assert plain(*words("whole"))[0] == 0
+    for path in checkpoint.list_checkpoints(run / "checkpoints"):
+        if path.name > "step-0000000010.safetensors":
+            path.unlink()
+    code, _, said = plain(*words("run"))
+    assert code == 0, said
+    assert history(run) == history(whole)
+    final = "checkpoints/step-0000000032.safetensors"
+    assert digest_of(run / final) == digest_of(whole / final)
+    assert {name.partition(".")[0] for name in checkpoint.load(run / final).tensors} == {
+        "model", "optimizer", "loss", "mean",
+    }  # fmt: skip
+
+
+def test_the_engine_changes_how_it_is_computed_not_what(plain: Plain, dataset: Path, tmp_path: Path) -> None:
+    tried = {
+        "plain": [],
+        "last": ["engine.channels_last=true"],
+        "bf16": ["engine.precision=bf16"],
+        "pieces": ["engine.accumulate=3", "data.batch_size=4"],
+    }
+    losses = {}
+    for name, words in tried.items():
+        words = [*words, "epochs=2", "model.batch_norm=frozen"]  # others would see 4 pictures at once
+        code, output, said = plain(f"data.path={dataset}", f"output={tmp_path / name}", *TINY, *words)
+        assert code == 0, said
+        assert ("each as 3 batches of 4 a rank" in output) == (name == "pieces")
+        assert report(tmp_path / name)["steps"] == 32
+        losses[name] = [record["loss"] for record in history(tmp_path / name)]
+    assert losses["last"] == pytest.approx(losses["plain"], rel=1e-3)
+    assert losses["bf16"] == pytest.approx(losses["plain"], rel=0.05)
+    assert losses["bf16"] != losses["plain"]
+    assert losses["pieces"] == pytest.approx(losses["plain"], rel=1e-3)
+
+
+def test_the_experiments_siblings_run_one_after_the_other(plain: Plain, dataset: Path, tmp_path: Path) -> None:
+    pretrained = tmp_path / "pretrain_ml_images" / "checkpoints" / "best.safetensors"
+    said = {}
+    for name in ("pretrain_ml_images", "finetune_imagenet_224", "finetune_imagenet_224_299", "single_label"):
+        words = [str(ROOT / f"conf/smoke/train/{name}.yaml"), f"data.path={dataset}", f"output={tmp_path / name}"]
+        words += [f"start_from={pretrained}"] if name.startswith("finetune") else []
+        code, said[name], wrong = plain(*words)
+        assert code == 0, wrong
+    assert f"tensors taken from {pretrained}, the head fc with them" in said["finetune_imagenet_224"]
+    assert "tensors taken" not in said["single_label"]
+    one, other = (checkpoint.load(path).tensors for path in (
+        pretrained, tmp_path / "finetune_imagenet_224" / "checkpoints" / "best.safetensors",
+    ))  # fmt: skip
+    fixed = [name for name in one if name.startswith(("model.features.0.", "model.features.1."))]
+    assert len(fixed) > 3 and all(torch.equal(one[name], other[name]) for name in fixed)
+    assert not torch.equal(one["model.features.3.weight"], other["model.features.3.weight"])
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [

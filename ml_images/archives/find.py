@@ -4,19 +4,17 @@ A folder stands for every archive below it and, for each folder below it that ho
 The kind of an archive is told by its ending alone; what does not begin as it should is corrupt.
 """
 
-import glob
 import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from pyarrow import fs
 
 from ml_images.archives.files import Found, list_folder, look_at
 from ml_images.archives.names import is_archive_name, stem_of, text_of
 from ml_images.errors import InputError
-from ml_images.storage.paths import open_location, resolve
+from ml_images.storage.paths import expand, open_location, resolve
 
 _ACCEPTED = ".tar, .tar.gz, .tgz, .tar.bz2, .tbz2, .tar.xz, .txz, .tar.zst, .zip or a folder"
 _COMPRESSIONS = {"gz": "gz", "tgz": "gz", "bz2": "bz2", "tbz": "bz2", "tbz2": "bz2", "xz": "xz", "txz": "xz"}
@@ -46,11 +44,7 @@ def find_archives(patterns: list[str]) -> list[Archive]:
     """
     found: dict[str, Archive] = {}
     for pattern in patterns:
-        is_pattern = "://" not in pattern and glob.has_magic(pattern) and not Path(pattern).exists()
-        sources = sorted(glob.glob(pattern)) if is_pattern else [pattern]  # noqa: PTH207 (keeps the spelling given)
-        if not sources:
-            raise InputError(f"archive '{pattern}' matches no file")
-        for source in sources:
+        for source in expand(pattern, "archive"):
             for archive in _archives_of(source):
                 found.setdefault(archive.location, archive)
     if not found:

@@ -5,10 +5,8 @@ ImageFolder has the form root/split/class/pictures or root/class/pictures; one o
 which then say what is in it.
 """
 
-import glob
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from pyarrow import fs
@@ -20,7 +18,7 @@ from ml_images.errors import InputError
 from ml_images.interchange.folders import LISTINGS
 from ml_images.schemas import SPLITS
 from ml_images.storage import tables
-from ml_images.storage.paths import join, open_location, resolve
+from ml_images.storage.paths import expand, join, open_location, resolve
 
 Format = Literal["tfrecord", "webdataset", "imagefolder"]
 
@@ -45,11 +43,7 @@ def find_inputs(patterns: list[str], format: Format) -> list[Input]:
     no such thing or is unfinished, and if there is nothing."""
     found: dict[str, Input] = {}
     for pattern in patterns:
-        is_pattern = "://" not in pattern and glob.has_magic(pattern) and not Path(pattern).exists()
-        sources = sorted(glob.glob(pattern)) if is_pattern else [pattern]  # noqa: PTH207 (keeps the spelling given)
-        if not sources:
-            raise InputError(f"input '{pattern}' matches no file")
-        for source in sources:
+        for source in expand(pattern, "input"):
             for one in _inputs_of(source, format):
                 found.setdefault(one.location, one)
     if not found:

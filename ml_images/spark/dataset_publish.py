@@ -26,7 +26,7 @@ from ml_images.storage.petastorm import COMMON_METADATA, write_row_group_counts
 _VOCABULARY = "_vocabulary"
 # Options of which there cannot be two in one data set.
 _SAME = (
-    *(("splits", name) for name in ("seed", "val", "test", "folds", "fold")),
+    *(("splits", name) for name in ("seed", "val", "test", "folds", "fold", "lists")),
     *(("replication", name) for name in ("kind", "threshold")),
 )
 
@@ -53,6 +53,8 @@ def open_to_append(location: str, vocabulary: pa.Table, options: Options, groups
     given = {"splits": asdict(options.splits), "replication": asdict(options.replication)}
     for group, name in _SAME:
         before, now = manifest["config"][group][name], given[group][name]
+        if name == "lists":
+            before, now = list(before), list(now)
         if before != now:
             raise InputError(
                 f"{group}.{name}={now} was given, '{location}' was written with {before}: give {group}.{name}={before} "

@@ -87,7 +87,7 @@ def _decompressed(filesystem: fs.FileSystem, path: str, source: str) -> Iterator
                     yield b"".join([*begun, block[:end]])
                     begun = []
                 begun.append(block[end:])
-    except OSError as error:
+    except (OSError, pa.ArrowException) as error:  # the second: an empty bzip2 stream between others
         told = " ".join(str(error).split())
         raise InputError(f"annotation list '{source}' cannot be decompressed: {told}") from error
     if any(begun):

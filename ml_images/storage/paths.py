@@ -91,23 +91,34 @@ _PATTERN = re.compile(r"([\[\]{}*?\\,])")
 
 
 def find_files(patterns: list[str], what: str) -> list[tuple[str, int]]:
-    """(location, bytes) of each file named by `patterns`; local and S3 ones may hold * ? [].
+    """(location, bytes) of each file named by `patterns`, in their order; what a pattern is tells `expand`.
 
-    Order is that of the patterns, sorted within one. An empty file may be among the matches of a pattern, as clusters
-    write them. Raises InputError for a missing file, a directory, an empty file that is named, and if all are empty.
+    An empty file may be among the matches of a pattern, as clusters write them. Raises InputError for a missing file, a
+    directory, an empty file that is named, and if all are empty.
     """
     found: list[tuple[str, int]] = []
     for pattern in patterns:
-        is_pattern = _is_pattern(pattern)
-        locations = sorted(_matches(pattern)) if is_pattern else [pattern]
-        if not locations:
-            raise InputError(f"{what} '{pattern}' matches no file")
-        found.extend((location, _size_of_file(location, what, may_be_empty=is_pattern)) for location in locations)
+        locations = expand(pattern, what)
+        found += [(place, _size_of_file(place, what, may_be_empty=place != pattern)) for place in locations]
     if not found:
         raise InputError(f"no {what} was given, at least one is needed")
     if not any(size for _, size in found):
         raise InputError(f"{what} '{patterns[0]}' is empty")
     return found
+
+
+def expand(pattern: str, what: str) -> list[str]:
+    """The files and folders that a pattern (* ? []) stands for, sorted, in the user's own spelling; hidden ones only
+    where it names the dot, as a shell does it. What is no pattern, local or on S3, stands for itself, there or not.
+
+    Raises InputError for a pattern that matches nothing; `what` it should have been.
+    """
+    if not _is_pattern(pattern):
+        return [pattern]
+    found = _matches(pattern) if "://" in pattern else glob.glob(pattern)  # noqa: PTH207 (pathlib would respell it)
+    if not found:
+        raise InputError(f"{what} '{pattern}' matches no file")
+    return sorted(found)
 
 
 def _is_pattern(location: str) -> bool:
@@ -123,23 +134,27 @@ def _is_pattern(location: str) -> bool:
 
 
 def _matches(pattern: str) -> list[str]:
-    """Locations that the pattern stands for, in the user's own spelling; none of hidden files, as a shell does it."""
-    if "://" not in pattern:
-        return glob.glob(pattern)  # noqa: PTH207 (pathlib would change the spelling)
+    """On an object store: folder by folder, so that only those are listed that may hold a match."""
     filesystem, path = open_location(pattern)
-    wanted = path.split("/")
-    fixed = next(number for number, name in enumerate(wanted) if glob.has_magic(name))
-    root = "/".join(wanted[:fixed])
-    found = filesystem.get_file_info(fs.FileSelector(root, recursive=len(wanted) > fixed + 1, allow_not_found=True))
     prefix = pattern.rstrip("/").removesuffix(path)
-    return [prefix + info.path for info in found if _fits(info.path.split("/"), wanted)]
+    first, *names = path.split("/")
+    places = [first]  # a bucket
+    for number, name in enumerate(names, 1):
+        if not glob.has_magic(name):
+            places = [join(place, name) for place in places]
+            continue
+        selectors = [fs.FileSelector(place, allow_not_found=True) for place in places]
+        infos = [info for each in selectors for info in filesystem.get_file_info(each) if _fits(info, name)]
+        is_last = number == len(names)
+        places = [info.path for info in infos if is_last or info.type == fs.FileType.Directory]
+    if places and not glob.has_magic(path.rpartition("/")[2]):  # nobody has seen those yet
+        places = [info.path for info in filesystem.get_file_info(places) if info.type != fs.FileType.NotFound]
+    return [prefix + place for place in places]
 
 
-def _fits(names: list[str], wanted: list[str]) -> bool:
-    return len(names) == len(wanted) and all(
-        fnmatchcase(name, pattern) and (pattern.startswith(".") or not name.startswith("."))
-        for name, pattern in zip(names, wanted, strict=True)
-    )
+def _fits(info: fs.FileInfo, pattern: str) -> bool:
+    name = info.base_name
+    return fnmatchcase(name, pattern) and (pattern.startswith(".") or not name.startswith("."))
 
 
 def read_bytes(location: str, what: str) -> bytes:

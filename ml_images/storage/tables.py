@@ -274,7 +274,7 @@ def _encodings(schema: pa.Schema) -> dict[str, Any]:
     pictures = _PICTURE_COLUMNS & set(schema.names)
     if not pictures:
         return {"compression": "zstd"}
-    others = [name for name in schema.names if name not in pictures]
+    others = [_column(field) for field in schema if field.name not in pictures]
     codecs = dict.fromkeys(others, "zstd") | dict.fromkeys(pictures, "none")
     return {
         "compression": codecs,
@@ -282,6 +282,12 @@ def _encodings(schema: pa.Schema) -> dict[str, Any]:
         "write_statistics": others,
         "write_batch_size": _PICTURES,
     }
+
+
+def _column(field: pa.Field) -> str:
+    """What a column of numbers, texts or lists of them is called in a Parquet file, and in the options of a writer.
+    https://github.com/apache/parquet-format/blob/master/LogicalTypes.md#lists"""
+    return f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name
 
 
 def write_part(location: str, table: pa.Table) -> None:

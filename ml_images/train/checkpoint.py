@@ -1,6 +1,6 @@
 """Checkpoints: one safetensors file each, tensors and JSON, whole or not there; loading never unpickles.
 
-A file holds the model, the momentum of SGD and where the run was. It is written beside, flushed and renamed, so a
+A file holds what run_state.py names, and where the run was. It is written beside, flushed and renamed, so a
 killed process leaves the one before; a digest over the tensors finds a file that the disk has damaged since.
 
 What a resumed run shares with one that was never stopped: with one process every tensor, bit by bit; with several
@@ -23,14 +23,14 @@ from typing import Any
 import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch import Tensor
 
 from ml_images.errors import InputError, StorageError
-from ml_images.train.comm import Comm
 
-FORMAT = "ml-images checkpoint 1"
-MODEL, MOMENTUM = "model.", "momentum."  # prefixes of the tensors' names
+FORMAT = "ml-images checkpoint 2"
+# Prefixes of the tensors' names: weights, what the optimizer remembers, counters of the loss, the mean of weights. The
+# last, where there is one, is what was evaluated and is to be used; `mean.updates` counts how often it was moved.
+MODEL, OPTIMIZER, LOSS, MEAN = "model.", "optimizer.", "loss.", "mean."
 BEST = "best.safetensors"  # the one with the highest score, also after its step has been dropped
 
 log = logging.getLogger(__name__)
@@ -38,36 +38,43 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Position:
-    """Where a run is: `step` steps are done, `step_in_epoch` of them in `epoch`, out of `steps_per_epoch`.
+    """Where a run is: `step` steps are done, `step_in_epoch` of them in this epoch, out of `steps_per_epoch`.
 
     Earlier epochs may have had another number of steps: `step` only ever grows, whatever the plans were.
     """
 
     step: int
-    epoch: int
     step_in_epoch: int
     steps_per_epoch: int
-    order: Mapping[str, Any]  # option or input -> its value: what decides which rows a step of the epoch gets
+    reading: Mapping[str, Any]  # data.TrainingReader.state_dict
     loss_sum: float = 0.0  # of all rows in this epoch so far
-    place: int = 0  # rows of the epoch that all ranks together have consumed
+
+    @property
+    def epoch(self) -> int:
+        return int(self.reading["epoch"])
+
+    @property
+    def place(self) -> int:
+        """Rows of the epoch that all ranks together have consumed."""
+        return int(self.reading["place"])
 
     @property
     def step_of_plan(self) -> int:
         """The steps behind it, had all epochs been of `steps_per_epoch`: what the learning rate depends on."""
         return self.epoch * self.steps_per_epoch + self.step_in_epoch
 
-    def after_step(self, loss: float, rows: int) -> "Position":
-        """A step of `rows` rows over all ranks is done, whose mean loss is `loss`."""
+    def after_step(self, loss: float, rows: int, reading: Mapping[str, Any]) -> "Position":
+        """A step of `rows` rows over all ranks is done, whose mean loss is `loss`; `reading` stands behind them."""
         return dataclasses.replace(
             self,
             step=self.step + 1,
             step_in_epoch=self.step_in_epoch + 1,
+            reading=reading,
             loss_sum=self.loss_sum + loss * rows,
-            place=self.place + rows,
         )
 
-    def next_epoch(self) -> "Position":
-        return dataclasses.replace(self, epoch=self.epoch + 1, step_in_epoch=0, loss_sum=0.0, place=0)
+    def next_epoch(self, reading: Mapping[str, Any]) -> "Position":
+        return dataclasses.replace(self, step_in_epoch=0, reading=reading, loss_sum=0.0)
 
 
 @dataclass(frozen=True)
@@ -80,15 +87,6 @@ class Checkpoint:
 
 class Unreadable(Exception):
     """A file that is not a whole checkpoint."""
-
-
-def capture(
-    position: Position, score: float | None, config: dict[str, Any], model: nn.Module, optimizer: Optimizer
-) -> Checkpoint:
-    """The state of a run; the tensors are those of `model` and `optimizer` themselves, not copies."""
-    tensors = {MODEL + name: tensor for name, tensor in model.state_dict().items()}
-    tensors |= {MOMENTUM + name: tensor for name, tensor in _momentum(model, optimizer).items()}
-    return Checkpoint(position, score, config, tensors)
 
 
 def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
@@ -180,42 +178,6 @@ def latest(folder: Path) -> Checkpoint | None:
     if paths:
         raise InputError(f"none of the {len(paths)} checkpoints in {folder} can be read; move them away to start over")
     return None
-
-
-def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: Optimizer) -> None:
-    """Put the tensors of `checkpoint` into `model` and `optimizer`; InputError when they are of another network."""
-    weights = {name.removeprefix(MODEL): t for name, t in checkpoint.tensors.items() if name.startswith(MODEL)}
-    expected = model.state_dict()
-    differing = sorted(weights.keys() ^ expected.keys())
-    differing += [name for name in weights.keys() & expected.keys() if weights[name].shape != expected[name].shape]
-    if differing:
-        raise InputError(
-            f"the checkpoint is of another network ({len(differing)} tensors differ, first '{differing[0]}'): "
-            "model.name and the number of classes must be those it was trained with"
-        )
-    model.load_state_dict(weights)
-    for name, parameter in model.named_parameters():
-        if MOMENTUM + name in checkpoint.tensors:
-            optimizer.state[parameter]["momentum_buffer"] = (
-                checkpoint.tensors[MOMENTUM + name].to(parameter.device).clone()
-            )
-
-
-def share(model: nn.Module, optimizer: Optimizer, comm: Comm) -> None:
-    """Give every rank the model and momentum of rank 0."""
-    has_momentum = comm.broadcast_json(bool(_momentum(model, optimizer)), "has_momentum")
-    comm.broadcast({MODEL + name: tensor for name, tensor in model.state_dict().items()})
-    if has_momentum:
-        for parameter in model.parameters():
-            optimizer.state[parameter].setdefault("momentum_buffer", torch.zeros_like(parameter))
-        comm.broadcast({MOMENTUM + name: tensor for name, tensor in _momentum(model, optimizer).items()})
-
-
-def _momentum(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
-    buffers = {
-        name: optimizer.state.get(parameter, {}).get("momentum_buffer") for name, parameter in model.named_parameters()
-    }
-    return {name: buffer for name, buffer in buffers.items() if buffer is not None}
 
 
 def _about(path: Path) -> dict[str, Any]:

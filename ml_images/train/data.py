@@ -7,11 +7,12 @@ an epoch.
 """
 
 import contextlib
+import dataclasses
 import functools
 import logging
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import KW_ONLY, dataclass, field
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,14 +21,16 @@ import pyarrow as pa
 
 from ml_images.errors import InputError
 from ml_images.options import option
+from ml_images.schemas import DATASET
 from ml_images.storage.paths import join
 from ml_images.train.dataset import Split, check_folder
 from ml_images.train.decode import decode_crop
 from ml_images.train.order import EpochOrder
-from ml_images.train.plan import Stretch
+from ml_images.train.plan import Stretch, training_stretch
 from ml_images.train.reader import BadImages, Batch, Reader, Row, Stages
 from ml_images.train.replication import copies_of_groups
-from ml_images.train.row_groups import COLUMNS, ArrowRowGroups, RowGroup, RowGroups, to_row_group
+from ml_images.train.resolution import ResolutionConfig, image_size
+from ml_images.train.row_groups import COLUMNS, LABELS, ArrowRowGroups, RowGroup, RowGroups, to_row_group
 from ml_images.train.transforms import Augmentation, Preprocessing, evaluation_crop, training_crop
 
 if TYPE_CHECKING:
@@ -94,6 +97,71 @@ def training_batches(
     return open_reader(split, config, stages).batches(training_order(split, seed, epoch), stretch, fill)
 
 
+@dataclass
+class TrainingReader:
+    """The training rows of one rank, epoch after epoch, from any place in any epoch; where it stands is a state of a
+    few words that is the same on all ranks, and that any other number of ranks can go on from.
+
+    data_set: what tells data sets apart (dataset.digest_of); rows: of an epoch that batches are cut from (as many as
+    every epoch has: replication.sure_rows).
+    """
+
+    split: Split
+    config: DataConfig
+    _: KW_ONLY
+    seed: int
+    data_set: str
+    rows: int
+    rank: int = 0
+    size: int = 1
+    resolution: ResolutionConfig = field(default_factory=ResolutionConfig)
+    stages: Stages = field(default_factory=Stages)
+    epoch: int = 0
+    place: int = 0  # rows of the epoch that all ranks together were given
+
+    def batches(self) -> Iterator[Batch]:
+        """The batches that are left of the epoch, as many on every rank; the state stands behind the last one given,
+        whatever has been read ahead."""
+        stretch = training_stretch(self.rows, self.config.batch_size, self.rank, self.size, self.place)
+        side = image_size(self.resolution, self.config.image_size, self.epoch)
+        config = dataclasses.replace(self.config, image_size=side)
+        for batch in training_batches(
+            self.split, config, stretch, seed=self.seed, epoch=self.epoch, stages=self.stages
+        ):
+            self.place += stretch.batch_size * stretch.size
+            yield batch
+
+    def next_epoch(self) -> None:
+        """Go to the beginning of the next epoch; what is left of this one stays unread."""
+        self.epoch, self.place = self.epoch + 1, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where it stands, and what decides which rows come next; JSON."""
+        return {"epoch": self.epoch, "place": self.place, "seed": self.seed, "data_set": self.data_set}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go to where another reader was, of whatever kind, rank, number of ranks and batch size: `batches` then gives
+        the rows that are left, and only those. Between epochs seed and data set may change.
+
+        Raises InputError for the state of another order of rows in the middle of an epoch, where rows would come twice
+        or never, and for what is no state.
+        """
+        fresh = self.state_dict()
+        if state.keys() != fresh.keys():
+            raise InputError(f"the state of a reader has {', '.join(fresh)}, this has {', '.join(state) or 'nothing'}")
+        for name, most in (("epoch", None), ("place", self.rows)):
+            if type(state[name]) is not int or state[name] < 0 or (most is not None and state[name] > most):
+                accepted = ">= 0" if most is None else f"from 0 to {most}, the rows of an epoch"
+                raise InputError(f"the state of a reader has {name}={state[name]!r}, expected a whole number {accepted}")
+        for name in ("seed", "data_set"):
+            if state["place"] and state[name] != fresh[name]:
+                raise InputError(
+                    f"the checkpoint is in the middle of an epoch with {name}={state[name]}, this run has "
+                    f"{name}={fresh[name]}: go on with the same, or from a checkpoint at the end of an epoch"
+                )
+        self.epoch, self.place = state["epoch"], state["place"]
+
+
 def evaluation_batches(split: Split, config: DataConfig, stretch: Stretch) -> Iterator[Batch]:
     """Every row of the split once over all ranks, in the order in which they lie, and padding behind them."""
     crop = evaluation_crop(config.evaluation)
@@ -157,11 +225,18 @@ class PetastormRowGroups:
         location = join(self._split.location, file)
         place = f"{location}, row group {number}"
         groups = self._split.groups_per_file[self._split.files.index(file)]
+        taken: list[Any] = []
+
+        def take(frame: Any) -> Any:
+            """Pictures that went on from here would be copied twice, and lists would have to be of equal length."""
+            taken.append(frame)
+            return frame[["key"]]
+
         try:
             reader = self._petastorm.make_batch_reader(
                 f"file://{location}",  # as_uri would quote the '=', which Petastorm does not unquote
                 schema_fields=COLUMNS,
-                transform_spec=self._petastorm.TransformSpec(_as_bytes, edit_fields=_AS_BYTES),
+                transform_spec=self._petastorm.TransformSpec(take, selected_fields=["key"]),
                 cur_shard=number,
                 shard_count=groups,
                 shuffle_row_groups=False,
@@ -169,19 +244,12 @@ class PetastormRowGroups:
                 reader_pool_type="dummy",
             )
             with contextlib.closing(_Stopped(reader)):
-                rows = next(reader)
+                next(reader)
         except (OSError, pa.ArrowException, StopIteration) as error:
             raise InputError(f"{place} cannot be read: {' '.join(str(error).split())}") from error
-        table = pa.table(
-            {
-                "key": pa.array(rows.key.tolist(), pa.string()),
-                "classes": pa.array([np.frombuffer(text, np.int32) for text in rows.classes], pa.list_(pa.int32())),
-                "confidences": pa.array(
-                    [np.frombuffer(text, np.float32) for text in rows.confidences], pa.list_(pa.float32())
-                ),
-            }
-        )
-        return to_row_group(table, rows.image.tolist(), self._split.row_groups[group], place)
+        (rows,) = taken
+        table = pa.table([pa.array(rows[name].tolist(), DATASET.field(name).type) for name in LABELS], LABELS)
+        return to_row_group(table, rows["image"].tolist(), self._split.row_groups[group], place)
 
 
 class _Stopped:
@@ -193,16 +261,6 @@ class _Stopped:
     def close(self) -> None:
         self._reader.stop()
         self._reader.join()
-
-
-def _as_bytes(frame: Any) -> Any:
-    for name, kind in (("classes", np.int32), ("confidences", np.float32)):
-        frame[name] = [np.asarray(items, kind).tobytes() for items in frame[name]]
-    return frame
-
-
-# make_batch_reader wants lists of equal length, and Petastorm 0.12 has no codec for others.
-_AS_BYTES = [("classes", np.bytes_, (), False), ("confidences", np.bytes_, (), False)]
 
 
 @functools.cache

@@ -28,6 +28,8 @@ _REFUSALS = (OSError, SyntaxError, ValueError, TypeError, LookupError, Arithmeti
 
 _SHRINKS = 8, 4, 2, 1
 _EXIF = b"Exif\0\0"
+_FILL = 0xFF
+_LAST = 0xDA, 0xD9  # start of scan, end of image
 
 
 class BadImage(Exception):
@@ -99,9 +101,16 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _is_turned(data: bytes) -> bool:
-    """May EXIF say that the picture is turned? Looks at the segments before the first scan or table."""
+    """May EXIF say that the picture is turned? Looks at all segments before the first scan: comments, tables and fill
+    bytes may lie before those of applications (ITU-T T.81, B.1.1.2 and B.2.1)."""
     at = 2
-    while data[at : at + 1] == b"\xff" and 0xE0 <= data[at + 1] <= 0xEF:  # applications' segments come first
+    while data[at : at + 1] == b"\xff" and at + 4 <= len(data):
+        marker = data[at + 1]
+        if marker == _FILL:
+            at += 1
+            continue
+        if marker in _LAST:
+            return False
         if data[at + 4 : at + 10] == _EXIF:
             return True
         at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")

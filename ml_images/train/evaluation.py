@@ -10,11 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ml_images.schemas import UNKNOWN
 from ml_images.train.calibration import Activation
 from ml_images.train.comm import Comm
 from ml_images.train.known_labels import KnownLabels, Unlisted, know_labels
 from ml_images.train.metrics import NO_FACTS, ClassFacts, Metrics, Scored
 from ml_images.train.reader import Batch, SparseTargets
+from ml_images.train.targets import from_sparse
 from ml_images.train.transforms import Preprocessing, normalise
 
 
@@ -49,22 +51,33 @@ def evaluate(
     preprocessing: Preprocessing = "standard",
     facts: ClassFacts = NO_FACTS,
     scratch: Path | None = None,
+    unlisted: Unlisted = "absent",
+    activation: Activation = "sigmoid",
 ) -> Evaluation:
     """Score `batches`, this rank's part of the split, and join the ranks. What a batch's mask leaves out counts for
-    nothing. The model is left in training mode. facts, scratch: as for Metrics."""
+    nothing. The model is left in training mode. The last four: as for `score`."""
     total = 0.0
 
     def scored_batches() -> Iterable[tuple[Tensor, SparseTargets, Tensor]]:
         nonlocal total
         for batch in batches:
             logits = model(normalise(batch.images.to(device), preprocessing)).float().cpu()
-            told = batch.targets.dense(num_classes, batch.mask, torch.device("cpu"))[batch.mask]
+            targets = from_sparse(batch.targets, num_classes, batch.mask, torch.device("cpu"), unlisted)
+            told = targets.values.masked_fill(~targets.known, UNKNOWN)[batch.mask]
             total += float(loss(logits[batch.mask], told)) * len(told) if len(told) else 0.0
             yield logits, batch.targets, batch.mask
 
     model.eval()
     with torch.no_grad():
-        found = score(scored_batches(), num_classes, comm, facts=facts, scratch=scratch)
+        found = score(
+            scored_batches(),
+            num_classes,
+            comm,
+            facts=facts,
+            unlisted=unlisted,
+            activation=activation,
+            scratch=scratch,
+        )
     model.train()
     total_loss = float(comm.sum(torch.tensor([total], dtype=torch.float64), "evaluation.loss"))
     classes = found.report["classes"]

@@ -3,15 +3,13 @@
 import dataclasses
 from typing import Any, Protocol
 
-from torch import nn
-from torch.optim import Optimizer
-
 from ml_images.train import checkpoint
-from ml_images.train.checkpoint import Position
+from ml_images.train.checkpoint import Checkpoint, Position
 from ml_images.train.evaluation import Evaluation
 from ml_images.train.progress import Progress
 from ml_images.train.reader import Stages
 from ml_images.train.run_folder import RunFolder
+from ml_images.train.run_state import RunState
 
 
 class ScalarWriter(Protocol):
@@ -28,15 +26,14 @@ class RunJournal:
         folder: RunFolder,
         progress: Progress,
         writer: ScalarWriter,
-        model: nn.Module,
-        optimizer: Optimizer,
+        state: RunState,
         config: dict[str, Any],
         images_per_step: int,
         keep: int,
         stages: Stages,
     ) -> None:
         self._folder, self._progress, self._writer = folder, progress, writer
-        self._model, self._optimizer, self._config = model, optimizer, config
+        self._state, self._config = state, config
         self._images_per_step, self._keep = images_per_step, keep
         self._stages, self._before = stages, Stages()
 
@@ -59,8 +56,8 @@ class RunJournal:
         self._progress.note(line)
 
     def save(self, position: Position, score: float | None) -> None:
-        state = checkpoint.capture(position, score, self._config, self._model, self._optimizer)
-        checkpoint.save(self._folder.checkpoints, state, self._keep)
+        kept = Checkpoint(position, score, self._config, self._state.tensors())
+        checkpoint.save(self._folder.checkpoints, kept, self._keep)
 
     def _reading(self, record: dict[str, Any]) -> str:
         """How long rank 0 waited for data in the epoch, and what its reading threads did."""

@@ -6,19 +6,22 @@ travels in the sum that every step makes anyway.
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from ml_images.options import option
 from ml_images.train.checkpoint import Position
-from ml_images.train.comm import Comm, averaged_buffers, ranks_that_differ
+from ml_images.train.comm import Comm, ranks_that_differ
+from ml_images.train.engine import EngineConfig
 from ml_images.train.evaluation import Evaluation
+from ml_images.train.gradients import GradientAverage
 from ml_images.train.reader import Batch
+from ml_images.train.run_state import RunState
+from ml_images.train.targets import Targets
 
 
 @dataclass(frozen=True)
@@ -66,19 +69,36 @@ class SilentJournal:
         pass
 
 
+class Reading(Protocol):
+    """Where a rank's batches come from, and how far all ranks have come: data.TrainingReader."""
+
+    def batches(self) -> Iterable[Batch]:
+        """What is left of the epoch."""
+
+    def next_epoch(self) -> None:
+        """Go to the beginning of the next one."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where it stands; JSON, the same on every rank. Has `epoch` and `place`."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go to where `state` was taken."""
+
+
 @dataclass(frozen=True)
 class Task:
     """What is trained, on what, against what; the same on every rank but for the batches."""
 
-    model: nn.Module
-    optimizer: Optimizer
-    loss: Callable[[Tensor, Tensor], Tensor]  # logits, targets -> mean over images
-    batches: Callable[[int, int], Iterable[Batch]]  # epoch, place to go on from -> this rank's batches
-    inputs: Callable[[Batch, int], tuple[Tensor, Tensor]]  # batch, epoch -> images and targets on the device
-    rows_per_step: int  # over all ranks
-    evaluate: Callable[[], Evaluation | None]
+    state: RunState
+    average: GradientAverage  # of the model's gradients over ranks
+    reading: Reading
+    inputs: Callable[[Batch, int], tuple[Tensor, Targets]]  # batch, epoch -> images and targets on the device
+    rows_per_step: int  # over all ranks, and all batches of a step
+    evaluate: Callable[[], Evaluation | None]  # of the model as it is at that moment
     lr_at: Callable[[int], float]  # Position.step_of_plan -> learning rate
     skipped: Callable[[], int]  # broken pictures that this rank has left out so far
+    engine: EngineConfig
+    mean_decay: float  # what a step leaves of the mean of weights, where one is kept
 
 
 def fit(
@@ -88,31 +108,25 @@ def fit(
 
     Returns where it stopped. Raises Diverged on every rank at the same step.
     """
-    task.model.train()
+    task.state.model.train()
+    task.reading.load_state_dict(start.reading)
     position = start
     while position.epoch < config.epochs:
-        began, skip, waited_s, skipped = time.monotonic(), position.step_in_epoch, 0.0, task.skipped()
-        batches, batch = iter(task.batches(position.epoch, position.place)), None
+        began, skip, skipped = time.monotonic(), position.step_in_epoch, task.skipped()
+        feed = _Feed(task.reading.batches(), comm.rank)
         for _ in range(position.steps_per_epoch - skip):
-            asked = time.monotonic()
-            batch = next(batches, None)
-            if batch is None:
-                raise RuntimeError(
-                    f"rank {comm.rank} ran out of batches at step {position.step}; the plan promised more"
-                )
-            waited = time.monotonic() - asked
-            waited_s += waited
-            lr = task.lr_at(position.step_of_plan)
-            loss, stopping = train_step(task, batch, position, lr, comm, stop())
-            position = position.after_step(loss, task.rows_per_step)
-            journal.step(position.step, position.epoch, loss, lr, waited)
+            lr, waited_s = task.lr_at(position.step_of_plan), feed.waited_s
+            loss, stopping = train_step(task, feed, position, lr, comm, stop())
+            position = position.after_step(loss, task.rows_per_step, task.reading.state_dict())
+            journal.step(position.step, position.epoch, loss, lr, feed.waited_s - waited_s)
             if stopping:
-                _save(task, position, comm, journal)
+                _save(task.state, position, comm, journal)
                 return position
             due = config.checkpoint_every_steps and position.step % config.checkpoint_every_steps == 0
             if due and position.step_in_epoch < position.steps_per_epoch:
-                _save(task, position, comm, journal)
-        del batch, batches  # an evaluation needs their memory
+                _save(task.state, position, comm, journal)
+        waited_s = feed.waited_s
+        del feed  # an evaluation needs the memory of its batches
         elapsed_s = time.monotonic() - began
         left_out = comm.sum(torch.tensor([task.skipped() - skipped]), "skipped")
         record = {
@@ -124,25 +138,61 @@ def fit(
             "skipped_images": int(left_out),  # on all ranks
             "steps_per_s": (position.step_in_epoch - skip) / max(elapsed_s, 1e-9),
         }
-        position = position.next_epoch()
+        task.reading.next_epoch()
+        position = position.next_epoch(task.reading.state_dict())
         _finish_epoch(task, config, position, record, comm, journal)
     return position
 
 
-def train_step(task: Task, batch: Batch, position: Position, lr: float, comm: Comm, stop: bool) -> tuple[float, bool]:
-    """One step of SGD from `position`: (loss as the mean over ranks, whether any rank wants to stop).
+class _Feed:
+    """The batches of an epoch one by one, and how long this rank has waited for them."""
+
+    def __init__(self, batches: Iterable[Batch], rank: int) -> None:
+        self._batches, self._rank = iter(batches), rank
+        self.waited_s = 0.0
+
+    def take(self, step: int) -> Batch:
+        """The next batch, for the step after `step`; the one before may be overwritten."""
+        asked = time.monotonic()
+        batch = next(self._batches, None)
+        self.waited_s += time.monotonic() - asked
+        if batch is None:
+            raise RuntimeError(f"rank {self._rank} ran out of batches at step {step}; the plan promised more")
+        return batch
+
+
+def train_step(task: Task, feed: _Feed, position: Position, lr: float, comm: Comm, stop: bool) -> tuple[float, bool]:
+    """One step from `position`: (loss as the mean over its batches and ranks, whether any rank wants to stop).
 
     A loss that is not finite stops all ranks before it reaches the weights.
     """
-    for group in task.optimizer.param_groups:
+    state, pieces = task.state, task.engine.accumulate
+    for group in state.optimizer.param_groups:
         group["lr"] = lr
-    task.optimizer.zero_grad()
-    images, targets = task.inputs(batch, position.epoch)
-    loss = task.loss(task.model(images), targets)
-    value = float(loss.detach())
+    state.optimizer.zero_grad()
+    loss, total = torch.zeros(()), 0.0
+    for piece in range(pieces):
+        if piece:
+            with task.average.paused():
+                loss.backward()
+        images, targets = task.inputs(feed.take(position.step), position.epoch)
+        with task.engine.autocast(images.device):
+            loss = state.loss(state.model(images), targets) / pieces
+        total += float(loss.detach())
+    mean_loss, stopping = _agree(total, stop, position, comm)
+    loss.backward()
+    task.average.wait()
+    state.optimizer.step()
+    if state.mean:
+        state.mean.update(state.model, task.mean_decay)
+    return mean_loss, stopping
+
+
+def _agree(loss: float, stop: bool, position: Position, comm: Comm) -> tuple[float, bool]:
+    """The mean loss over ranks, and whether any wants to stop. Raises Diverged on all where one's is not finite."""
     seen = torch.zeros(2 + comm.size, dtype=torch.float64)  # sum of losses, wishes to stop, one flag for each rank
-    finite = math.isfinite(value)
-    seen[0], seen[1], seen[2 + comm.rank] = value if finite else 0.0, stop, not finite
+    finite = math.isfinite(loss)
+    seen[0], seen[1], seen[2 + comm.rank] = loss if finite else 0.0, stop, not finite
     seen = comm.sum(seen, "step")
     bad_ranks = [rank for rank in range(comm.size) if seen[2 + rank]]
     if bad_ranks:
@@ -150,8 +200,6 @@ def train_step(task: Task, batch: Batch, position: Position, lr: float, comm: Co
             f"the loss is not finite at step {position.step + 1} on rank {', '.join(map(str, bad_ranks))}: the run "
             "stops without saving; a smaller optim.lr or a longer schedule.warmup_epochs usually helps"
         )
-    loss.backward()
-    task.optimizer.step()
     return float(seen[0]) / comm.size, bool(seen[1])
 
 
@@ -164,10 +212,13 @@ def _finish_epoch(
     journal: Journal,
 ) -> None:
     """At the end of an epoch: evaluate when it is due, write the epoch down and keep a checkpoint."""
-    with averaged_buffers(task.model, comm):
-        _check(task.model, comm, position.step)
+    with task.state.averaged(comm):
+        _check(task.state.model, comm, position.step)
         due = position.epoch % config.eval_every_epochs == 0 or position.epoch == config.epochs
-        evaluation = task.evaluate() if due else None
+        evaluation = None
+        if due:
+            with task.state.best_weights():
+                evaluation = task.evaluate()
         score = (
             None
             if evaluation is None or math.isnan(evaluation.mean_average_precision)
@@ -177,9 +228,9 @@ def _finish_epoch(
         journal.save(position, score)
 
 
-def _save(task: Task, position: Position, comm: Comm, journal: Journal) -> None:
-    with averaged_buffers(task.model, comm):
-        _check(task.model, comm, position.step)
+def _save(state: RunState, position: Position, comm: Comm, journal: Journal) -> None:
+    with state.averaged(comm):
+        _check(state.model, comm, position.step)
         journal.save(position, None)
 
 

@@ -80,6 +80,11 @@ def plan_epoch(split: Split, batch_size: int, size: int, rows: int | None = None
     return EpochPlan(rows, steps, batch_size, size)
 
 
+def training_stretch(rows: int, batch_size: int, rank: int, size: int, place: int) -> Stretch:
+    """What is left behind `place` of an epoch of `rows` rows, in whole batches, as many for every rank."""
+    return Stretch(rank, size, batch_size, place, max(0, rows - place) // (batch_size * size))
+
+
 def evaluation_stretch(rows: int, batch_size: int, rank: int, size: int) -> Stretch:
     """All rows, over all ranks; places behind the last row are padding, so that all ranks make as many steps."""
     return Stretch(rank, size, batch_size, 0, -(-rows // (batch_size * size)))

@@ -1,10 +1,13 @@
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ml_images.archives.find import find_archives, fingerprint
 from ml_images.errors import InputError
+from ml_images.storage.paths import join
+from ml_images.storage.tables import write_text
 
 
 def test_archives_come_in_the_order_given_sorted_within_a_pattern_and_once(tmp_path: Path) -> None:
@@ -45,6 +48,23 @@ def test_what_is_no_archive_is_refused_in_one_line(tmp_path: Path) -> None:
     ]:
         with pytest.raises(InputError, match=told):
             find_archives([pattern])
+
+
+def test_patterns_name_archives_and_folders_on_s3_as_they_do_on_disk(s3: Any, tmp_path: Path) -> None:
+    bucket = s3.bucket()
+    names = ("in/n1.tar", "in/n2.zip", "in/n3/1.jpg", "in/.n4.tar", "in/other.tar")
+    for name in names:
+        write_text(join(bucket, name), "x")
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    told = [
+        [(one.source.removeprefix(root), one.kind, one.place) for one in find_archives([f"{root}/in/*[0-9]*"])]
+        for root in (bucket, str(tmp_path))
+    ]
+    assert told[0] == told[1]
+    assert [place for place, *_ in told[0]] == ["/in/n1.tar", "/in/n2.zip", "/in/n3"]
+    with pytest.raises(InputError, match=r"^archive 's3.*/x\*' matches no file$"):
+        find_archives([f"{bucket}/in/x*"])
 
 
 def test_the_fingerprint_changes_with_the_archives(tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ml_images.errors import InputError
 from ml_images.interchange.inputs import find_inputs, find_vocabulary
 from ml_images.storage import tables
+from ml_images.storage.paths import join
 
 
 def make(root: Path, *names: str) -> None:
@@ -41,6 +43,31 @@ def test_a_file_is_read_once_and_a_named_record_file_may_end_as_it_likes(tmp_pat
     name = str(tmp_path / "train/a-00001-of-00002")
     (one,) = find_inputs([name, str(tmp_path / "train/a*")], "tfrecord")
     assert (one.source, one.location, one.split) == (name, name, "train")
+
+
+def test_patterns_name_files_and_folders_on_s3_as_they_do_on_disk(s3: Any, tmp_path: Path) -> None:
+    bucket = s3.bucket()
+    names = ("a/train/0.tar", "a/train/x/1.tar", "a/trash.tar", "a/val/0.tar", "b/dog/1.jpg", "b/cat/1.jpg")
+    make(tmp_path, *names)
+    for name in names:
+        tables.write_text(join(bucket, name), "x")
+    for format, pattern, sources in (
+        ("webdataset", "*/tr*", ["a/train/0.tar", "a/train/x/1.tar", "a/trash.tar"]),
+        ("webdataset", "a/*/0.tar", ["a/train/0.tar", "a/val/0.tar"]),
+        ("webdataset", "a/*/[01]*", ["a/train/0.tar", "a/val/0.tar"]),  # below a/trash.tar is nothing
+        ("imagefolder", "[b]", ["b/cat", "b/dog"]),
+    ):
+        told = [
+            [
+                (one.kind, one.source.removeprefix(f"{root}/"), one.split)
+                for one in find_inputs([f"{root}/{pattern}"], format)
+            ]
+            for root in (bucket, str(tmp_path))
+        ]
+        assert told[0] == told[1]
+        assert [source for _, source, _ in told[0]] == sources
+    with pytest.raises(InputError, match=r"^input 's3.*/\*.tar' matches no file$"):
+        find_inputs([f"{bucket}/*.tar"], "webdataset")
 
 
 def test_image_folders_with_and_without_splits(tmp_path: Path) -> None:

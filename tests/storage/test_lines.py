@@ -100,3 +100,11 @@ def test_a_damaged_compressed_file_is_named(content: bytes, tmp_path: Path) -> N
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"annotation list '.*list.txt.gz' cannot be decompressed"):
         read_slice(plan_slices([(str(path), len(content))], 10)[0])
+
+
+def test_an_empty_bzip2_stream_between_others_is_refused_by_name(tmp_path: Path) -> None:
+    """bzip2 itself reads it; Arrow's decoder does not, and must not take the job down."""
+    path = tmp_path / "list.txt.bz2"
+    path.write_bytes(bz2.compress(b"a\t1:1\n") + bz2.compress(b"") + bz2.compress(b"b\t1:1\n"))
+    with pytest.raises(InputError, match=r"annotation list '.*list.txt.bz2' cannot be decompressed"):
+        read_slice(plan_slices([(str(path), path.stat().st_size)], 10)[0])

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ml_images import schemas
 from ml_images.errors import InputError, StorageError
 from ml_images.storage import tables
 
@@ -157,3 +158,23 @@ def test_pictures_lie_uncompressed_in_pages_of_a_few_so_that_writing_and_reading
     )
     least = pq.read_metadata(one_page).row_group(0).column(0).total_uncompressed_size - 128 * (50_000 + 4)
     assert overhead > 2 * least
+
+
+@pytest.mark.parametrize(("schema", "pictures"), [(schemas.DATASET, "image"), (schemas.IMAGES, "data")])
+def test_all_columns_but_pictures_are_compressed_with_dictionary_and_statistics(
+    tmp_path: Path, schema: pa.Schema, pictures: str
+) -> None:
+    part = str(tmp_path / "part.parquet")
+    tables.write_part(part, pa.Table.from_pylist([_row(schema)] * 50, schema))
+    group = pq.read_metadata(part).row_group(0)
+    columns = [group.column(number) for number in range(group.num_columns)]
+    assert len(columns) == len(schema)
+    for column in columns:
+        is_picture = column.path_in_schema == pictures
+        assert column.compression == ("UNCOMPRESSED" if is_picture else "ZSTD")
+        assert column.is_stats_set == column.has_dictionary_page == (not is_picture)
+
+
+def _row(schema: pa.Schema) -> dict[str, object]:
+    values = {"string": "x", "binary": b"x", "list<item: int32>": [1, 2], "list<item: float>": [0.5, 1.0]}
+    return {field.name: values.get(str(field.type), 1) for field in schema}

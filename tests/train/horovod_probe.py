@@ -13,13 +13,17 @@ from pathlib import Path
 
 import torch
 
-from ml_images.train import job as steps
+from ml_images.train.checkpoint import Position
 from ml_images.train.comm import open_comm, ranks_that_differ, weights_digest
-from ml_images.train.data import DataConfig
+from ml_images.train.data import DataConfig, TrainingReader
+from ml_images.train.inputs import read_inputs
+from ml_images.train.job import TrainJob
 from ml_images.train.loop import SilentJournal, fit
 from ml_images.train.model import ModelConfig
 from ml_images.train.reader import Batch, Stages
 from ml_images.train.schedule import ScheduleConfig
+from ml_images.train.start import build
+from ml_images.train.task import make_task
 
 EPOCHS = 2
 
@@ -32,7 +36,7 @@ def main(data: str, answers: str) -> None:
         "gather": comm.gather(torch.full((rank % 3, 2), rank), "probe.gather").tolist(),
         "json": comm.broadcast_json({"from": rank, "text": "é" * 9} if rank == 0 else None, "probe.json"),
     }
-    job = steps.TrainJob(
+    job = TrainJob(
         output="unused",
         epochs=EPOCHS,
         data=DataConfig(path=data, batch_size=5, image_size=32, decode_threads=1),
@@ -40,22 +44,26 @@ def main(data: str, answers: str) -> None:
         schedule=ScheduleConfig(warmup_epochs=0.5),
         seed=3,
     )
-    inputs = steps.read_inputs(job, comm)
-    model, optimizer, device = steps.build(job, inputs.train.num_classes, comm)
+    inputs = read_inputs(job, comm)
+    state, device = build(job, inputs, comm)
+    model = state.model
     if rank:
         torch.nn.init.zeros_(model.fc.weight)  # share() has to mend this
-    steps.checkpoint.share(model, optimizer, comm)
+    state.share(comm)
     keys: list[list[str]] = [[] for _ in range(EPOCHS)]
 
-    task = steps.make_task(job, inputs, model, optimizer, device, comm, Stages())
+    task = make_task(job, inputs, state, device, comm, Stages())
 
-    def noted(epoch: int, place: int) -> Iterator[Batch]:
-        for batch in task.batches(epoch, place):
-            keys[epoch] += batch.keys
-            yield batch
+    class Noted(TrainingReader):
+        def batches(self) -> Iterator[Batch]:
+            for batch in super().batches():
+                keys[self.epoch] += batch.keys
+                yield batch
 
-    start = steps.Position(0, 0, 0, inputs.plan.steps, {})
-    end = fit(dataclasses.replace(task, batches=noted), job, start, comm, SilentJournal(), lambda: False)
+    told = {"seed": job.seed, "data_set": inputs.data_digest, "rows": inputs.plan.rows}
+    reading = Noted(inputs.train, job.data, rank=comm.rank, size=comm.size, **told)
+    start = Position(0, 0, inputs.plan.steps, reading.state_dict())
+    end = fit(dataclasses.replace(task, reading=reading), job, start, comm, SilentJournal(), lambda: False)
     last = task.evaluate()
     seen |= {
         "keys": keys,

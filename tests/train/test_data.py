@@ -1,5 +1,8 @@
 """Both readers over data sets on disk: which rows come, in which order, and what is told where they cannot."""
 
+import functools
+import itertools
+import json
 import subprocess
 import sys
 import warnings
@@ -13,20 +16,25 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 import torch
-from dataset_builder import write_metadata
+from dataset_builder import write_dataset, write_metadata
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ml_images import schemas
 from ml_images.errors import InputError
 from ml_images.train.data import (
     DataConfig,
+    TrainingReader,
     evaluation_batches,
     open_reader,
     training_batches,
     transform_spec,
 )
-from ml_images.train.dataset import Split, read_split
+from ml_images.train.dataset import Split, digest_of, read_split
 from ml_images.train.plan import Stretch, evaluation_stretch
 from ml_images.train.reader import Batch, Stages
+from ml_images.train.replication import sure_rows
+from ml_images.train.resolution import ResolutionConfig
 
 Make = Callable[..., Path]
 READERS = ["arrow", "petastorm"]
@@ -140,6 +148,116 @@ def test_what_was_consumed_is_not_read_again(make_dataset: Make, monkeypatch: py
     monkeypatch.setattr(type(groups), "read", lambda self, group: read.append(group) or real(self, group))
     epoch_of(split, config(root, batch_size=24), 0, 1, place=144)
     assert len(read) == 2
+
+
+@pytest.fixture(scope="module")
+def uneven(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """97 rows in row groups that no number of ranks divides."""
+    return write_dataset(tmp_path_factory.mktemp("data") / "uneven", train=(24, 1, 23, 24, 25), val=(2,), lanes=3)
+
+
+@pytest.fixture(scope="module")
+def replicated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """60 rows that come 120 times."""
+    root = tmp_path_factory.mktemp("data") / "replicated"
+    return write_dataset(root, train=(20, 20, 20), val=(2,), lanes=3, factors=[1.0, 2.0, 3.0])
+
+
+def opened(root: Path, reader: str = "arrow", *, seed: int = 7, **options: Any) -> TrainingReader:
+    split, told = inputs_of(root)
+    data = config(root, reader=reader, batch_size=options.pop("batch_size", 5))
+    return TrainingReader(split, data, seed=seed, **told, **options)
+
+
+@functools.cache
+def inputs_of(root: Path) -> tuple[Split, dict[str, Any]]:
+    split = read_split(str(root), "train")
+    return split, {"data_set": digest_of(split), "rows": sure_rows(split)}
+
+
+SIZES, BATCH_SIZES = st.sampled_from([1, 2, 3, 8, 13, 32]), st.integers(1, 7)
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("name", ["uneven", "replicated"])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_states_taken_anywhere_lead_on_to_exactly_the_rows_that_are_left(
+    request: pytest.FixtureRequest, reader: str, name: str, data: st.DataObject
+) -> None:
+    """A run of many parts, each with ranks, batch size and reader of its own, that knows of the others what JSON
+    keeps of a state."""
+    root = request.getfixturevalue(name)
+    one = opened(root, epoch=2, batch_size=1)
+    expected = sorted(keys_of(list(one.batches())))
+    assert one.place == len(expected)
+    shown, state = [], opened(root, epoch=2).state_dict()
+    for _ in range(3):
+        size, batch_size = data.draw(SIZES), data.draw(BATCH_SIZES)
+        left = (len(expected) - state["place"]) // (size * batch_size)
+        steps, states = data.draw(st.integers(0, left)), set()
+        for rank in range(size):
+            reading = opened(root, reader, rank=rank, size=size, batch_size=batch_size)
+            reading.load_state_dict(state)
+            shown += keys_of(list(itertools.islice(reading.batches(), steps)))
+            states.add(json.dumps(reading.state_dict()))
+        (told,) = states
+        state = json.loads(told)
+    rest = opened(root, reader, batch_size=1)
+    rest.load_state_dict(state)
+    shown += keys_of(list(rest.batches()))
+    assert sorted(shown) == expected
+
+
+@pytest.mark.parametrize("other", READERS)
+def test_a_state_of_one_reader_is_one_of_the_other(dataset: Path, other: str) -> None:
+    whole = [kept(batch) for batch in opened(dataset).batches()]
+    began = opened(dataset)
+    for _ in itertools.islice(began.batches(), 3):
+        pass
+    reading = opened(dataset, other)
+    reading.load_state_dict(began.state_dict())
+    rest = [kept(batch) for batch in reading.batches()]
+    assert [batch.keys for batch in rest] == [batch.keys for batch in whole[3:]]
+    assert torch.equal(rest[-1].images, whole[-1].images)
+
+
+def test_epochs_follow_each_other_each_with_an_order_of_its_own(dataset: Path) -> None:
+    reading, epochs = opened(dataset, batch_size=6), []
+    for _ in range(3):
+        epochs.append(keys_of(list(reading.batches())))
+        reading.next_epoch()
+    assert reading.state_dict() == opened(dataset, epoch=3).state_dict()
+    assert epochs[0] != epochs[1] != epochs[2]
+    assert sorted(epochs[0]) == sorted(epochs[1]) == sorted(epochs[2]) and len(epochs[0]) == 192
+
+
+def test_pictures_are_as_large_as_the_epoch_wants_them(dataset: Path) -> None:
+    reading = opened(dataset, resolution=ResolutionConfig([40, 32], [0, 1]))
+    assert next(reading.batches()).images.shape == (5, 3, 40, 40)
+    reading.next_epoch()
+    assert next(reading.batches()).images.shape == (5, 3, 32, 32)
+
+
+def test_a_state_of_another_order_is_refused_in_the_middle_of_an_epoch_only(dataset: Path, uneven: Path) -> None:
+    for other, name in ((opened(dataset, seed=8), "seed=7, this run has seed=8"), (opened(uneven), "data_set=")):
+        reading = opened(dataset)
+        other.load_state_dict(reading.state_dict())
+        next(reading.batches())
+        with pytest.raises(InputError, match=f"in the middle of an epoch with {name}"):
+            other.load_state_dict(reading.state_dict())
+        assert other.place == 0
+        reading.next_epoch()
+        other.load_state_dict(reading.state_dict())
+        assert (other.epoch, other.place) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("state", "line"), [({}, "this has nothing"), ({"epoch": 1, "place": 2}, "this has epoch, place")]
+)
+def test_what_is_no_state_is_told(dataset: Path, state: dict[str, Any], line: str) -> None:
+    with pytest.raises(InputError, match=f"the state of a reader has epoch, place, seed, data_set, {line}"):
+        opened(dataset).load_state_dict(state)
 
 
 @pytest.mark.parametrize("reader", READERS)

@@ -77,6 +77,29 @@ def test_what_pads_a_batch_counts_for_nothing() -> None:
     assert scored(Brightness(), [padded, alone]) == scored(Brightness(), [batch(values, targets)])
 
 
+def test_classes_that_an_image_does_not_list_may_be_unknown() -> None:
+    values, targets = [250, 10, 200], [[1.0, 0.0], [0.0, 1.0], [1.0, UNKNOWN]]
+    told = batch(values, targets)
+    listed = told.targets.confidences != 0  # nothing says any more where a class is absent
+    offsets = torch.cat([torch.zeros(1, dtype=torch.int64), listed.view(-1, 2).sum(dim=1).cumsum(0)])
+    sparse = SparseTargets(offsets, told.targets.classes[listed], told.targets.confidences[listed])
+    found = {
+        unlisted: evaluate(
+            Brightness(),
+            [told._replace(targets=sparse)],
+            2,
+            multilabel_bce,
+            LocalComm(),
+            torch.device("cpu"),
+            unlisted=unlisted,
+        )
+        for unlisted in ("absent", "unknown")
+    }
+    assert found["absent"].loss == pytest.approx(scored(Brightness(), [told]).loss)
+    assert found["unknown"].loss < found["absent"].loss
+    assert [found[name].report["cells"]["known"] for name in ("absent", "unknown")] == [5, 3]
+
+
 def test_the_whole_report_comes_along_in_plain_json() -> None:
     values, targets = [250, 10, 200], [[1.0, 0.0], [0.0, 1.0], [0.0, UNKNOWN]]
     facts = ClassFacts(training_images=np.array([7, 70]))

@@ -6,13 +6,16 @@ import pytest
 
 from ml_images.train import checkpoint
 from ml_images.train.checkpoint import Position
+from ml_images.train.comm import LocalComm
 from ml_images.train.evaluation import Evaluation
 from ml_images.train.journal import RunJournal
+from ml_images.train.losses import LossConfig, make_loss
 from ml_images.train.model import ModelConfig, build_model
 from ml_images.train.optimizers import OptimConfig, build_optimizer
 from ml_images.train.progress import Progress
 from ml_images.train.reader import Stages
 from ml_images.train.run_folder import RunFolder
+from ml_images.train.run_state import RunState
 
 
 class Scalars:
@@ -27,10 +30,10 @@ def test_an_epoch_is_told_drawn_and_kept(tmp_path: Path) -> None:
     folder, scalars, out = RunFolder(str(tmp_path / "run")), Scalars(), io.StringIO()
     folder.claim({})
     model = build_model(ModelConfig("tiny_cnn"), 2)
-    optimizer = build_optimizer(OptimConfig(), model)
+    state = RunState(model, build_optimizer(OptimConfig(), model), make_loss(LossConfig(), 2, LocalComm()))
     stages = Stages()
     progress = Progress(out, 2, 64)
-    journal = RunJournal(folder, progress, scalars, model, optimizer, {"seed": 3}, 64, keep=2, stages=stages)
+    journal = RunJournal(folder, progress, scalars, state, {"seed": 3}, 64, keep=2, stages=stages)
     journal.step(1, 0, 0.9, 0.01, 0.25)
     stages.add("read", 0.5)
     stages.add("decode", 2.5, skipped=1)
@@ -44,7 +47,7 @@ def test_an_epoch_is_told_drawn_and_kept(tmp_path: Path) -> None:
         "steps_per_s": 0.5,
     }
     journal.epoch(epoch, Evaluation(10, 0.7, 0.6, 0.2, 2, 0))
-    journal.save(Position(2, 1, 0, 2, {}), 0.6)
+    journal.save(Position(2, 0, 2, {"epoch": 1, "place": 0}), 0.6)
 
     assert ("train/loss", 0.9, 1) in scalars.written
     assert ("train/lr", 0.01, 1) in scalars.written

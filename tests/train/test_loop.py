@@ -1,5 +1,6 @@
+import dataclasses
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,19 +9,30 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ml_images.train import checkpoint
 from ml_images.train.checkpoint import Checkpoint, Position
 from ml_images.train.comm import LocalComm
+from ml_images.train.ema import WeightMean
+from ml_images.train.engine import EngineConfig
 from ml_images.train.evaluation import Evaluation
 from ml_images.train.loop import Diverged, LoopConfig, Task, fit
-from ml_images.train.losses import multilabel_bce
+from ml_images.train.losses import LossConfig, make_loss
 from ml_images.train.model import ModelConfig, build_model
 from ml_images.train.optimizers import OptimConfig, build_optimizer
 from ml_images.train.reader import Batch, SparseTargets
+from ml_images.train.run_state import RunState
+from ml_images.train.targets import Targets, from_sparse
 from ml_images.train.transforms import normalise
 
 STEPS = 4  # an epoch
-FRESH = Position(0, 0, 0, STEPS, {})
+PLAIN = EngineConfig()
+BCE = make_loss(LossConfig(), 3, LocalComm())
+
+
+def at(step: int, epoch: int, step_in_epoch: int = 0, steps: int = STEPS, place: int = 0) -> Position:
+    return Position(step, step_in_epoch, steps, {"epoch": epoch, "place": place})
+
+
+FRESH = at(0, 0)
 
 
 def never() -> bool:
@@ -43,8 +55,7 @@ class Diary:
         self.epochs.append((record, evaluation))
 
     def save(self, position: Position, score: float | None) -> None:
-        state = checkpoint.capture(position, score, {}, self.task.model, self.task.optimizer)
-        copies = {name: tensor.clone() for name, tensor in state.tensors.items()}
+        copies = {name: tensor.clone() for name, tensor in self.task.state.tensors().items()}
         self.saved[position.step] = Checkpoint(position, score, {}, copies)
 
 
@@ -63,28 +74,51 @@ def batches(epoch: int, place: int) -> Iterable[Batch]:
         yield Batch(keys, np.arange(ROWS), images, targets, torch.ones(ROWS, dtype=torch.bool))
 
 
-def inputs(batch: Batch, epoch: int) -> tuple[Tensor, Tensor]:
-    return normalise(batch.images), batch.targets.dense(3, batch.mask, torch.device("cpu"))
+class Feed:
+    """Reads what `feed` gives for an epoch and a place in it."""
+
+    def __init__(self, feed: Callable[[int, int], Iterable[Batch]]) -> None:
+        self.feed, self.epoch, self.place = feed, 0, 0
+
+    def batches(self) -> Iterable[Batch]:
+        for batch in self.feed(self.epoch, self.place):
+            self.place += ROWS
+            yield batch
+
+    def next_epoch(self) -> None:
+        self.epoch, self.place = self.epoch + 1, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epoch": self.epoch, "place": self.place}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.epoch, self.place = state["epoch"], state["place"]
+
+
+def inputs(batch: Batch, epoch: int) -> tuple[Tensor, Targets]:
+    return normalise(batch.images), from_sparse(batch.targets, 3, batch.mask, torch.device("cpu"))
 
 
 def make_task(
-    loss: Callable[[Tensor, Tensor], Tensor] = multilabel_bce,
+    loss: nn.Module = BCE,
     feed: Callable[[int, int], Iterable[Batch]] = batches,
     lr: float = 0.01,
+    engine: EngineConfig = PLAIN,
+    mean_decay: float = 0.0,
 ) -> Task:
     torch.manual_seed(0)
     model = build_model(ModelConfig("tiny_cnn"), 3)
-    optimizer = build_optimizer(OptimConfig(), model)
     return Task(
-        model=model,
-        optimizer=optimizer,
-        loss=loss,
-        batches=feed,
+        state=RunState(model, build_optimizer(OptimConfig(), model), loss, WeightMean(model) if mean_decay else None),
+        average=LocalComm().average_gradients(model),
+        reading=Feed(feed),
         inputs=inputs,
-        rows_per_step=ROWS,
+        rows_per_step=ROWS * engine.accumulate,
         evaluate=lambda: Evaluation(8, 0.7, 0.6, 0.5, 3, 0),
         lr_at=lambda step: lr / (step + 1),
         skipped=lambda: 0,
+        engine=engine,
+        mean_decay=mean_decay,
     )
 
 
@@ -102,17 +136,17 @@ def test_every_step_of_every_epoch_is_made_with_its_own_learning_rate() -> None:
     losses = [loss for _, _, loss, _ in diary.steps]
     means = [sum(losses[first : first + STEPS]) / STEPS for first in (0, 4, 8)]
     assert [record["loss"] for record, _ in diary.epochs] == pytest.approx(means)
-    assert end == Position(12, 3, 0, STEPS, {})
+    assert end == at(12, 3)
 
 
 def test_one_step_is_plain_sgd() -> None:
     batch = next(iter(batches(0, 0)))
-    by_hand = make_task().model
-    multilabel_bce(by_hand(normalised(batch.images)), inputs(batch, 0)[1]).backward()
+    by_hand = make_task().state.model
+    BCE(by_hand(normalised(batch.images)), inputs(batch, 0)[1]).backward()
     expected = [p - 0.01 * (p.grad + (1e-4 * p if p.ndim > 1 else 0)) for p in by_hand.parameters()]
     task = make_task(feed=lambda epoch, skip: [batch])
-    run(task, LoopConfig(epochs=1), Position(0, 0, 0, 1, {}))
-    assert all(torch.allclose(a, b, atol=1e-7) for a, b in zip(task.model.parameters(), expected, strict=True))
+    run(task, LoopConfig(epochs=1), at(0, 0, steps=1))
+    assert all(torch.allclose(a, b, atol=1e-7) for a, b in zip(task.state.model.parameters(), expected, strict=True))
 
 
 def normalised(images: Tensor) -> Tensor:
@@ -127,7 +161,7 @@ def test_a_resumed_run_ends_bit_for_bit_like_one_run(interrupted_at: int) -> Non
     whole, _ = run(make_task(), config)
     saved = whole.saved[interrupted_at]
     task = make_task()
-    checkpoint.restore(saved, task.model, task.optimizer)
+    task.state.load(saved.tensors)
     rest, end = run(task, config, saved.position)
     assert end.step == 8
     assert [step for step, *_ in rest.steps] == list(range(interrupted_at + 1, 9))
@@ -144,12 +178,12 @@ def untimed(diary: Diary) -> list[tuple[dict[str, Any], Evaluation | None]]:
 
 def test_a_run_that_goes_on_with_fewer_steps_an_epoch_counts_on_and_keeps_its_learning_rate() -> None:
     task = make_task()
-    diary, end = run(task, LoopConfig(epochs=4), Position(2 * 16, 2, 0, STEPS, {}))  # two epochs of 16 steps before
+    diary, end = run(task, LoopConfig(epochs=4), at(2 * 16, 2))  # two epochs of 16 steps before
     assert [step for step, *_ in diary.steps] == list(range(33, 41))
     assert [lr for *_, lr in diary.steps] == pytest.approx([0.01 / (s + 1) for s in range(8, 16)])
     assert [record["step"] for record, _ in diary.epochs] == [36, 40]
     assert list(diary.saved) == [36, 40]
-    assert end == Position(40, 4, 0, STEPS, {})
+    assert end == at(40, 4)
 
 
 class Twin(LocalComm):
@@ -171,7 +205,7 @@ def test_a_save_holds_the_ranks_mean_statistics_and_leaves_training_its_own() ->
         task = make_task()
         saved[every] = Diary(task)
         fit(task, LoopConfig(epochs=2, checkpoint_every_steps=every), FRESH, Twin(), saved[every], never)
-        models[every] = task.model.state_dict()
+        models[every] = task.state.model.state_dict()
     assert all(torch.equal(models[0][name], models[1][name]) for name in models[0])
     last = {every: diary.saved[8].tensors for every, diary in saved.items()}
     assert all(torch.equal(last[0][name], last[1][name]) for name in last[0])
@@ -180,7 +214,7 @@ def test_a_save_holds_the_ranks_mean_statistics_and_leaves_training_its_own() ->
 
 
 def test_a_run_that_goes_on_where_no_whole_step_is_left_of_the_epoch_finishes_it() -> None:
-    start = Position(3, 0, STEPS, STEPS, {}, loss_sum=6.0, place=12)  # the rest is less than a batch of the new size
+    start = dataclasses.replace(at(3, 0, STEPS, place=12), loss_sum=6.0)  # the rest is less than a batch
     diary, end = run(make_task(), LoopConfig(epochs=2), start)
     assert [step for step, *_ in diary.steps] == [4, 5, 6, 7]
     assert [(record["epoch"], record["step"]) for record, _ in diary.epochs] == [(1, 3), (2, 7)]
@@ -189,7 +223,7 @@ def test_a_run_that_goes_on_where_no_whole_step_is_left_of_the_epoch_finishes_it
 
 
 def test_a_finished_run_has_nothing_left_to_do() -> None:
-    diary, end = run(make_task(), LoopConfig(epochs=2), Position(8, 2, 0, STEPS, {}))
+    diary, end = run(make_task(), LoopConfig(epochs=2), at(8, 2))
     assert diary.steps == []
     assert end.step == 8
 
@@ -198,21 +232,22 @@ def test_a_finished_run_has_nothing_left_to_do() -> None:
 def test_a_loss_that_is_no_number_stops_before_it_reaches_the_weights(bad: float) -> None:
     calls = []
 
-    def loss(logits: Tensor, targets: Tensor) -> Tensor:
-        calls.append(1)
-        return multilabel_bce(logits, targets) * (bad if len(calls) == 6 else 1)
+    class Failing(nn.Module):
+        def forward(self, logits: Tensor, targets: Targets) -> Tensor:
+            calls.append(1)
+            return BCE(logits, targets) * (bad if len(calls) == 6 else 1)
 
-    task = make_task(loss)
+    task = make_task(Failing())
     diary = Diary(task)
     with pytest.raises(Diverged, match=r"loss is not finite at step 6 on rank 0: the run stops without saving; "):
         fit(task, LoopConfig(epochs=3), FRESH, LocalComm(), diary, never)
     assert list(diary.saved) == [4]  # the last good one
-    assert all(torch.isfinite(parameter).all() for parameter in task.model.parameters())
+    assert all(torch.isfinite(parameter).all() for parameter in task.state.model.parameters())
 
 
 def test_weights_that_are_no_numbers_are_never_saved() -> None:
     task = make_task()
-    stem = next(module for module in task.model.modules() if isinstance(module, nn.BatchNorm2d))
+    stem = next(module for module in task.state.model.modules() if isinstance(module, nn.BatchNorm2d))
     assert stem.running_var is not None
     stem.running_var.fill_(math.nan)  # unseen by the training loss, ruins the evaluation
     diary = Diary(task)
@@ -252,6 +287,53 @@ def test_impossible_options_are_named(option: str) -> None:
         LoopConfig(**{option: -1})
 
 
+def test_a_step_of_several_batches_takes_their_mean_gradient() -> None:
+    by_hand = make_task().state.model.train()
+    parts = list(batches(0, 0))[:3]
+    losses = [BCE(by_hand(normalised(batch.images)), inputs(batch, 0)[1]) / 3 for batch in parts]
+    sum(losses[1:], start=losses[0]).backward()
+    expected = [p - 0.01 * (p.grad + (1e-4 * p if p.ndim > 1 else 0)) for p in by_hand.parameters()]
+    task = make_task(engine=EngineConfig(accumulate=3))
+    diary, end = run(task, LoopConfig(epochs=1), at(0, 0, steps=1))
+    assert all(torch.allclose(a, b, atol=1e-7) for a, b in zip(task.state.model.parameters(), expected, strict=True))
+    assert diary.steps[0][2] == pytest.approx(sum(loss.item() for loss in losses))
+    assert diary.epochs[0][0]["loss"] == pytest.approx(diary.steps[0][2])
+    assert (end.step, end.epoch) == (1, 1)
+
+
+def test_a_loss_that_is_no_number_in_any_batch_of_a_step_stops_it() -> None:
+    class Failing(nn.Module):
+        calls = 0
+
+        def forward(self, logits: Tensor, targets: Targets) -> Tensor:
+            self.calls += 1
+            return BCE(logits, targets) * (math.nan if self.calls == 2 else 1)
+
+    task = make_task(Failing(), engine=EngineConfig(accumulate=3))
+    before = [parameter.clone() for parameter in task.state.model.parameters()]
+    with pytest.raises(Diverged, match=r"loss is not finite at step 1 on rank 0:"):
+        run(task, LoopConfig(epochs=1))
+    assert all(torch.equal(a, b) for a, b in zip(task.state.model.parameters(), before, strict=True))
+
+
+def test_the_mean_of_weights_is_evaluated_and_the_weights_are_trained_on() -> None:
+    seen: list[Tensor] = []
+    tasks = {decay: make_task(mean_decay=decay, lr=1.0) for decay in (0.0, 0.8)}
+    for decay, task in tasks.items():
+        weight = task.state.model.get_parameter("fc.weight")
+
+        def look(weight: Tensor = weight) -> None:
+            seen.append(weight.detach().clone())
+
+        tasks[decay] = dataclasses.replace(task, evaluate=look)
+        run(tasks[decay], LoopConfig(epochs=1))
+    plain, averaged = (task.state.tensors() for task in tasks.values())
+    assert all(torch.equal(averaged[name], tensor) for name, tensor in plain.items())
+    assert torch.equal(seen[0], plain["model.fc.weight"])
+    assert torch.equal(seen[1], averaged["mean.fc.weight"]) and not torch.equal(seen[0], seen[1])
+    assert int(averaged["mean.updates"]) == STEPS
+
+
 class SickPartner(LocalComm):
     """Rank 0 of two; the loss of the other one is never a number."""
 
@@ -265,7 +347,7 @@ class SickPartner(LocalComm):
 
 def test_a_bad_loss_on_another_rank_stops_this_one_before_its_weights_change() -> None:
     task = make_task()
-    before = [parameter.clone() for parameter in task.model.parameters()]
+    before = [parameter.clone() for parameter in task.state.model.parameters()]
     with pytest.raises(Diverged, match=r"loss is not finite at step 1 on rank 1:"):
         fit(task, LoopConfig(epochs=1), FRESH, SickPartner(), Diary(task), never)
-    assert all(torch.equal(a, b) for a, b in zip(task.model.parameters(), before, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(task.state.model.parameters(), before, strict=True))

@@ -1,0 +1,86 @@
+"""What a trained network sees on pictures: the best classes of each with their scores, sparse, as a table.
+
+Examples:
+  spark-submit jobs/predict.py pictures=out/download/images checkpoint=best.safetensors output=out/predict
+  ml-images predict pictures=out/materialize/dataset split=val checkpoint=C output=O top=10 names=true
+  ml-images predict pictures=I checkpoint=C output=O top=0 above=0.95
+  ml-images cooccur annotations=out/annotate predictions=O/predictions output=out/cooccur
+
+Every key is in the table outcomes, a key whose picture could be read in the table predictions, too. Executors need the
+packages of training (pip install ml-images[train]); a GPU is taken where there is one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from ml_images import config, entry
+from ml_images.errors import InputError
+from ml_images.options import option
+from ml_images.report.job import JobReport
+from ml_images.spark import session
+from ml_images.spark.apply_model import apply_model, find_pictures
+from ml_images.storage import tables
+from ml_images.storage.lock import locked
+from ml_images.storage.paths import join, resolve
+from ml_images.storage.s3 import spark_settings
+from ml_images.train.apply import TopConfig, predict, predictions_schema
+from ml_images.train.class_names import class_names, find_vocabulary
+from ml_images.train.trained import load_trained
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job(TopConfig):
+    pictures: str = option(help="images table of jobs/download.py, or a data set of jobs/materialize.py")
+    checkpoint: str = option(help="a file that train.py wrote, e.g. RUN/checkpoints/best.safetensors")
+    output: str = option(help="folder for the tables predictions and outcomes, and report.json")
+    split: Literal["", "train", "val", "test"] = option("", "of a data set: the rows of this split only")
+    names: bool = option(False, "a column with the classes' names, too")
+    vocabulary: str = option("", "table of jobs/annotate.py or file with the classes' names; default: the data set's")
+    batch_size: int = option(32, "pictures that the network gets at once, fewer where they are large")
+    spark: dict[str, str] = option({}, "Spark settings, e.g. spark.spark.executor.memory=4g")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
+
+
+def main(argv: Sequence[str]) -> int:
+    job = config.load(Job, argv, program="predict.py", doc=__doc__)
+    location, output, checkpoint = resolve(job.pictures), resolve(job.output), Path(job.checkpoint)
+    pictures = find_pictures(location, job.split)
+    trained = load_trained(checkpoint)
+    names: tuple[str, ...] = ()
+    if job.names:
+        vocabulary = find_vocabulary(job.vocabulary, trained, location)
+        if vocabulary is None:
+            raise InputError("names=true, but neither the data sets nor vocabulary= tell the classes' names")
+        names = tuple(class_names(vocabulary, trained.num_classes))
+    tables.claim(output, "predict")
+    report = JobReport("predict", output, config.to_dict(job))
+    made = join(output, "predictions"), join(output, "outcomes")
+    with locked(made[0]):
+        for place in made:
+            tables.claim(place, place.rpartition("/")[2])
+        with session.opened("predict", spark_settings(location, output) | job.spark, light=True) as spark:
+            top = TopConfig(job.top, job.above, job.crops)
+            counts = apply_model(
+                spark,
+                pictures,
+                checkpoint,
+                partial(predict, top, names),
+                predictions_schema(job.names),
+                made,
+                job.batch_size,
+            )
+        tables.publish(*made)
+    report.counts["keys by outcome"] = dict(counts.most_common())
+    report.finish(step=trained.step, mean_of_weights=trained.is_mean, classes=trained.num_classes)
+    return entry.DONE
+
+
+if __name__ == "__main__":
+    entry.run(main)

@@ -1,0 +1,183 @@
+"""A table with pictures in, a table of what a model says about them out: every key with its outcome, as in `images`.
+
+The model's file goes to each executor once, by Spark's own file server. What to do with pictures is a function that the
+job hands in, as Spark's side knows no network: it gets the path of that file and where it may compute. A task is one
+part of the input and writes one part of each table.
+"""
+
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+from uuid import uuid4
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyspark import SparkFiles, TaskContext
+from pyspark.sql import SparkSession
+
+from ml_images import schemas
+from ml_images.errors import InputError
+from ml_images.spark import work
+from ml_images.storage import tables
+from ml_images.storage.manifest import read_promises
+from ml_images.storage.paths import join, open_location
+
+BATCH_BYTES = 32 << 20  # of pictures in memory at once, beside one batch of pixels
+
+_TASK = pa.schema([pa.field("number", pa.int64()), pa.field("part", pa.string())])
+_DONE = pa.schema([pa.field("outcomes", pa.list_(pa.string())), pa.field("counts", pa.list_(pa.int64()))])
+
+
+class Applied(Protocol):
+    """outcomes: one a picture; columns: of those that are ok, in their order."""
+
+    @property
+    def outcomes(self) -> list[str]: ...
+    @property
+    def columns(self) -> list[pa.Array]: ...
+
+
+Apply = Callable[[list[bytes]], Applied]
+Open = Callable[[str, int, int], Apply]  # path of the model's file, threads, number of the GPU (-1: not told)
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Parts of a table that hold pictures: `column` has the bytes; is_images: of the table images, with outcomes."""
+
+    parts: tuple[str, ...]
+    column: str
+    is_images: bool
+
+    @property
+    def columns(self) -> list[str]:
+        return ["key", self.column, *(["outcome"] if self.is_images else [])]
+
+
+def find_pictures(location: str, split: str) -> Pictures:
+    """The parts of a finished table `images`, or of a data set: of all of it, or of a split.
+
+    Raises InputError for any other place, and a split of a table that has none.
+    """
+    mark = tables.read_json(join(location, tables.MARK))
+    kind = mark["holds"] if mark else "images"
+    if kind not in ("images", "dataset"):
+        raise InputError(f"pictures: '{location}' holds '{kind}', a table images or a data set is expected")
+    tables.require(location, kind)
+    if kind == "images":
+        if split:
+            raise InputError(f"split={split} was given, '{location}' is a table images, which has no splits")
+        return Pictures(tuple(join(location, name) for name in tables.parts(location)), "data", True)
+    promised = sorted(name for name in read_promises(location) if name.startswith(f"split={split}"))
+    if not promised:
+        raise InputError(f"split={split} of '{location}' has no rows")
+    return Pictures(tuple(join(location, name) for name in promised), "image", False)
+
+
+def apply_model(
+    spark: SparkSession,
+    pictures: Pictures,
+    model: Path,
+    open_model: Open,
+    schema: pa.Schema,
+    tables_at: tuple[str, str],
+    batch_size: int,
+) -> Counter[str]:
+    """Stage two tables at `tables_at`: what `open_model` says of each picture, by `schema`, whose first column is the
+    key, and the outcome of every key. How many keys have which outcome."""
+    for location in tables_at:
+        tables.clear_staging(location)
+    rows = [{"number": number, "part": part} for number, part in enumerate(pictures.parts)]
+    with shipped(spark, model) as name:
+        apply = partial(
+            _apply_parts,
+            name=name,
+            open_model=open_model,
+            pictures=Pictures((), pictures.column, pictures.is_images),
+            schema=schema,
+            tables_at=tables_at,
+            batch_size=batch_size,
+        )
+        done = work.run(work.units(spark, rows, _TASK), apply, _DONE, "apply the model")
+    for location in tables_at:
+        tables.require_staged(location, len(rows))
+    counted: Counter[str] = Counter()
+    for part in done:
+        counted.update(dict(zip(part["outcomes"], part["counts"], strict=True)))
+    return counted
+
+
+@contextmanager
+def shipped(spark: SparkSession, path: Path) -> Iterator[str]:
+    """Within: every task finds the file by SparkFiles.get(name). Executors fetch it once, with their first task."""
+    with tempfile.TemporaryDirectory() as folder:  # Spark takes a name once in a session
+        named = Path(folder, f"{uuid4().hex}{path.suffix}")
+        shutil.copyfile(path, named)  # of a link it would take the name of the file behind it
+        spark.sparkContext.addFile(str(named))
+        yield named.name
+
+
+def _apply_parts(
+    batches: Iterable[pa.RecordBatch],
+    *,
+    name: str,
+    open_model: Open,
+    pictures: Pictures,
+    schema: pa.Schema,
+    tables_at: tuple[str, str],
+    batch_size: int,
+) -> Iterable[pa.RecordBatch]:
+    context = TaskContext.get()
+    assert context is not None, "runs in a task of Spark"
+    gpus = context.resources().get("gpu")
+    apply = open_model(SparkFiles.get(name), max(1, context.cpus()), int(gpus.addresses[0]) if gpus else -1)
+    for row in (row for batch in batches for row in batch.to_pylist()):
+        files = [join(location, tables.STAGING, f"part-{row['number']:06d}.parquet") for location in tables_at]
+        counted = _apply_part(row["part"], apply, pictures, schema, files, batch_size)
+        counts = {"outcomes": list(counted), "counts": list(counted.values())}
+        yield pa.RecordBatch.from_pylist([counts], schema=_DONE)
+
+
+def _apply_part(
+    part: str, apply: Apply, pictures: Pictures, schema: pa.Schema, files: list[str], batch_size: int
+) -> Counter[str]:
+    counted: Counter[str] = Counter()
+    with tables.open_part(files[0], schema) as told, tables.open_part(files[1], schemas.OUTCOMES) as outcomes:
+        for batch in tables.read_batches(part, pictures.columns, _rows_at_once(part, pictures.column, batch_size)):
+            keys, ends, found = _apply_batch(batch, apply, pictures)
+            outcomes.write_table(pa.table([batch.column("key"), ends], schema=schemas.OUTCOMES))
+            if len(keys):
+                told.write_table(pa.table([keys, *found], schema=schema))
+            counted.update(ends)
+    return counted
+
+
+def _apply_batch(batch: pa.RecordBatch, apply: Apply, pictures: Pictures) -> tuple[pa.Array, list[str], list[pa.Array]]:
+    """(keys of the pictures that are ok, the outcome of every row, what the model says about the ok ones)."""
+    ends: list[str] = batch.column("outcome").to_pylist() if pictures.is_images else ["ok"] * len(batch)
+    there = [place for place, outcome in enumerate(ends) if outcome == "ok"]
+    if not there:
+        return pa.array([], pa.string()), ends, []
+    data: list[Any] = batch.column(pictures.column).take(pa.array(there)).to_pylist()
+    applied = apply(data)
+    for place, outcome in zip(there, applied.outcomes, strict=True):
+        ends[place] = outcome
+    scored = [place for place in there if ends[place] == "ok"]
+    return batch.column("key").take(pa.array(scored, pa.int64())), ends, list(applied.columns)
+
+
+def _rows_at_once(part: str, column: str, most: int) -> int:
+    """Rows of a part, `most` or as many as BATCH_BYTES hold of its pictures, whose mean size its footer tells."""
+    filesystem, path = open_location(part)
+    with filesystem.open_input_file(path) as file, pq.ParquetFile(file) as opened:
+        footer, number = opened.metadata, opened.schema.names.index(column)
+        size = sum(
+            footer.row_group(group).column(number).total_uncompressed_size for group in range(footer.num_row_groups)
+        )
+        return max(1, min(most, BATCH_BYTES * footer.num_rows // max(1, size)))

@@ -1,0 +1,84 @@
+"""What rank 0 tells people: what was derived from options and data before the first step, and how the run ended."""
+
+import sys
+from typing import Any
+
+import torch
+from torch.utils.tensorboard import SummaryWriter
+
+from ml_images.provenance import provenance
+from ml_images.train import checkpoint
+from ml_images.train.checkpoint import Position
+from ml_images.train.comm import Comm
+from ml_images.train.data import training_order
+from ml_images.train.inputs import Inputs
+from ml_images.train.job import TrainJob
+from ml_images.train.journal import RunJournal
+from ml_images.train.loop import Journal, SilentJournal, Task
+from ml_images.train.plan import Stretch
+from ml_images.train.progress import Progress
+from ml_images.train.reader import Stages, most_bytes
+from ml_images.train.run_folder import RunFolder, write_json
+from ml_images.train.schedule import peak_lr
+
+
+def open_journal(
+    job: TrainJob,
+    config: dict[str, Any],
+    task: Task,
+    inputs: Inputs,
+    start: Position,
+    comm: Comm,
+    device: torch.device,
+    stages: Stages,
+    told: str,
+) -> Journal:
+    """Rank 0's journal, after it has said what was derived, and `told`; silence elsewhere."""
+    if comm.rank:
+        return SilentJournal()
+    plan, accumulate = inputs.plan, job.engine.accumulate
+    total_steps = start.step + job.epochs * plan.steps - start.step_of_plan
+    progress = Progress(sys.stdout, total_steps, plan.rows_per_step)
+    pieces = f", each as {accumulate} batches of {job.data.batch_size} a rank" if accumulate > 1 else ""
+    progress.note(f"an epoch: {plan}{pieces}")
+    stretch = Stretch(0, plan.size, job.data.batch_size, 0, plan.steps * accumulate)
+    most = most_bytes(training_order(inputs.train, job.seed, 0), stretch, inputs.train.largest, max(job.image_sizes))
+    progress.note(f"reading holds at most {most / 1e6:.0f} MB on each rank: row groups and batches")
+    if told:
+        progress.note(told)
+    progress.note(
+        f"{job.epochs} epochs, {total_steps} steps, from step {start.step}; {job.model.name} with "
+        f"{inputs.train.num_classes} outputs on {device.type}; peak learning rate {job.optim.lr:g} "
+        f"x {plan.rows_per_step} / 256 = {peak_lr(job.optim.lr, plan.rows_per_step):g} after "
+        f"{job.schedule.warmup_epochs:g} epochs"
+    )
+    if not inputs.val.rows:
+        progress.note("the validation split is empty: nothing is evaluated")
+    folder = RunFolder(job.output)
+    with checkpoint.storage_errors(folder.tensorboard):
+        writer = SummaryWriter(str(folder.tensorboard), purge_step=start.step + 1)
+    return RunJournal(folder, progress, writer, task.state, config, plan.rows_per_step, job.keep_checkpoints, stages)
+
+
+def write_report(job: TrainJob, config: dict[str, Any], inputs: Inputs, end: Position, comm: Comm) -> None:
+    """report.json of a finished run, and its summary on rank 0's stdout."""
+    if comm.rank:
+        return
+    folder = RunFolder(job.output)
+    history = folder.read_history()
+    evaluated = [record for record in history if "validation" in record]
+    report = {
+        "job": "train",
+        "steps": end.step,
+        "epochs": end.epoch,
+        "ranks": comm.size,
+        "rows": {"train": inputs.train.rows, "val": inputs.val.rows},
+        "remainder_per_epoch": inputs.plan.remainder,
+        "num_classes": inputs.train.num_classes,
+        "validation": evaluated[-1]["validation"] if evaluated else None,
+        "history": history,
+        "config": config,
+        **provenance(),
+    }
+    write_json(folder.report, report)
+    print(f"trained {end.step} steps in {end.epoch} epochs; report: {folder.report}", flush=True)

@@ -1,0 +1,66 @@
+"""What a data set says about its classes: where they stand in the hierarchy, and how many training images have them.
+
+The vocabulary lies in the data set; the counts are in the table labels_per_split, which jobs/materialize.py writes
+beside it. Either may be missing, where a data set came from elsewhere or was moved alone.
+"""
+
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pyarrow import fs
+
+from ml_images.errors import InputError
+from ml_images.storage import tables
+from ml_images.storage.paths import join, open_location
+from ml_images.train.dataset import Split
+
+COUNTS = "labels_per_split"
+_VOCABULARY = "_vocabulary"
+
+
+class Hierarchy(NamedTuple):
+    """Where each class stands."""
+
+    depths: NDArray[np.int64]  # (classes,), roots 0
+    leaves: NDArray[np.bool_]  # (classes,)
+
+
+def read_hierarchy(split: Split) -> Hierarchy | None:
+    """From the vocabulary of the data set of `split`; None where it has none. Raises InputError for another's."""
+    location = join(_data_set(split), _VOCABULARY)
+    filesystem, path = open_location(location)
+    if filesystem.get_file_info(path).type != fs.FileType.File:
+        return None
+    vocabulary = tables.read_part(location, ["parents", "depth"])
+    if len(vocabulary) != split.num_classes:
+        raise InputError(f"{location} has {len(vocabulary)} classes, the manifest beside it {split.num_classes}")
+    leaves = np.ones(len(vocabulary), bool)
+    leaves[list(itertools.chain.from_iterable(vocabulary["parents"].to_pylist()))] = False
+    return Hierarchy(np.array(vocabulary["depth"].to_pylist(), np.int64), leaves)
+
+
+def read_training_images(split: Split) -> NDArray[np.int64] | None:
+    """int64 (classes,): images of the training split on which each class is present; None where nobody wrote it down.
+
+    Raises InputError for a table that cannot be of this data set.
+    """
+    location = join(_data_set(split).rpartition("/")[0], COUNTS)
+    if not tables.is_done(location):
+        return None
+    counts = np.zeros(split.num_classes, np.int64)
+    for row in tables.read_table(location, COUNTS).to_pylist():
+        if row["split"] != "train":
+            continue
+        if not (row["class"] < split.num_classes and row["images"] <= split.rows):
+            raise InputError(
+                f"{location} says {row['images']} images of class {row['class']}, {split.location} has {split.rows} "
+                f"rows and {split.num_classes} classes: it is of another data set"
+            )
+        counts[row["class"]] = row["images"]
+    return counts
+
+
+def _data_set(split: Split) -> str:
+    return split.location.rpartition("/")[0]

@@ -1,0 +1,46 @@
+"""How the same mathematics is computed: in how many pieces a step is made, in which numbers, in which order in memory.
+
+None of it changes what is learnt but by rounding; batch norms that are local see one piece, not the step, and a model
+with running statistics follows them piece by piece.
+"""
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from ml_images.options import option
+from ml_images.train.gradients import Compression
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    precision: Literal["fp32", "bf16"] = option(
+        "fp32", "numbers in which layers compute; weights, losses and statistics stay fp32"
+    )
+    accumulate: int = option(1, "batches of data.batch_size that make one step on each rank, one after the other")
+    compression: Compression = option("none", "gradients on their way between ranks in 16 bits; bf16: torchrun only")
+    channels_last: bool = option(False, "pictures and filters as (height, width, channel) in memory")
+    compile: bool = option(False, "let torch.compile fuse the layers: minutes before the first step, faster ones after")
+
+    def __post_init__(self) -> None:
+        if self.accumulate < 1:
+            raise ValueError(f"engine.accumulate must be >= 1, got {self.accumulate}")
+
+    def autocast(self, device: torch.device) -> AbstractContextManager[object]:
+        """Within: layers compute in `precision`."""
+        return torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
+    def arrange(self, images: Tensor) -> Tensor:
+        """`images` (batch, 3, height, width) in the order that the model's filters have."""
+        return images.contiguous(memory_format=torch.channels_last) if self.channels_last else images
+
+    def prepare(self, model: nn.Module) -> nn.Module:
+        """`model`, arranged and compiled in place: its tensors keep their names. To be done before training."""
+        if self.channels_last:
+            model = model.to(memory_format=torch.channels_last)
+        if self.compile:
+            model.compile()
+        return model

@@ -1,0 +1,132 @@
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from ml_images.errors import InputError
+from ml_images.train.checkpoint import Checkpoint, Position
+from ml_images.train.comm import LocalComm
+from ml_images.train.data import DataConfig, TrainingReader
+from ml_images.train.dataset import Split
+from ml_images.train.ema import EmaConfig
+from ml_images.train.inputs import Inputs, read_inputs
+from ml_images.train.job import TrainJob
+from ml_images.train.loop import Task
+from ml_images.train.losses import LossConfig
+from ml_images.train.model import ModelConfig
+from ml_images.train.optimizers import OptimConfig
+from ml_images.train.plan import EpochPlan
+from ml_images.train.reader import Stages
+from ml_images.train.start import begin, build, continue_from, go_on, open_run
+from ml_images.train.task import make_task
+
+ORDER = {"seed": 0, "data_set": "d1"}
+PLAN = EpochPlan(rows=70, steps=8, batch_size=4, size=2)
+
+
+def at(epoch: int, step_in_epoch: int) -> Position:
+    reading = {"epoch": epoch, "place": 8 * step_in_epoch, **ORDER}
+    return Position(epoch * 8 + step_in_epoch, step_in_epoch, 8, reading, 0.5)
+
+
+def fresh(**changed: Any) -> TrainingReader:
+    split = Split("somewhere", 1, 1, ("a",), (1,), (70,), 100)
+    return TrainingReader(split, DataConfig(path="x"), **{**ORDER, **changed}, rows=70)
+
+
+def test_a_run_goes_on_in_the_middle_of_an_epoch_under_the_same_order_only() -> None:
+    assert continue_from(at(3, 5), fresh(), 10, PLAN) == at(3, 5)
+    for name, was in ORDER.items():
+        with pytest.raises(InputError, match=rf"of an epoch with {name}={was}, this run has {name}=7: go on with"):
+            continue_from(at(3, 5), fresh(**{name: 7}), 10, PLAN)
+
+
+def test_between_epochs_the_order_may_change_and_the_steps_count_on() -> None:
+    plan = EpochPlan(70, 4, 4, 4)
+    found = continue_from(at(3, 0), fresh(seed=4), 10, plan)
+    assert found == Position(24, 0, 4, {"epoch": 3, "place": 0, "seed": 4, "data_set": "d1"}, 0.5)
+
+
+@pytest.mark.parametrize(("batch_size", "size"), [(4, 2), (8, 1), (1, 8), (4, 1), (3, 1), (4, 4), (20, 1), (70, 1)])
+def test_in_the_middle_of_an_epoch_it_goes_on_with_the_rows_that_are_left_on_any_number_of_ranks(
+    batch_size: int, size: int
+) -> None:
+    plan = EpochPlan(70, 70 // (batch_size * size), batch_size, size)
+    found = continue_from(at(3, 5), fresh(), 10, plan)
+    assert (found.step, found.epoch, found.place) == (29, 3, 40)
+    assert found.steps_per_epoch - found.step_in_epoch == 30 // (batch_size * size)
+
+
+def test_a_run_does_not_go_back_to_fewer_epochs() -> None:
+    with pytest.raises(InputError, match="has 11 epochs behind it, epochs=10 asks for fewer"):
+        continue_from(at(11, 0), fresh(), 10, PLAN)
+    assert continue_from(at(10, 0), fresh(), 10, PLAN).epoch == 10
+
+
+def prepared(dataset: Path, output: Path, **options: Any) -> tuple[TrainJob, Inputs, Task]:
+    data = DataConfig(path=str(dataset), batch_size=12, image_size=32)
+    job = TrainJob(**{"output": str(output), "data": data, "model": ModelConfig("tiny_cnn"), **options})
+    inputs = read_inputs(dataclasses.replace(job, prior_bias=False), LocalComm())
+    if job.prior_bias:
+        counts = np.array([0, 48, 96, 144, 192, 10])
+        inputs = dataclasses.replace(inputs, classes=dataclasses.replace(inputs.classes, training_images=counts))
+    state, device = build(job, inputs, LocalComm())
+    return job, inputs, make_task(job, inputs, state, device, LocalComm(), Stages())
+
+
+def test_a_run_that_begins_anew_takes_the_weights_of_another_network_and_says_so(dataset: Path, tmp_path: Path) -> None:
+    _, _, other = prepared(dataset, tmp_path / "other", seed=1)
+    weights = {name: tensor for name, tensor in other.state.model.state_dict().items() if not name.startswith("fc.")}
+    save_file(weights | {"fc.weight": torch.zeros(9, 64), "fc.bias": torch.zeros(9)}, tmp_path / "weights.safetensors")
+    options = {"start_from": str(tmp_path / "weights.safetensors"), "prior_bias": True, "ema": EmaConfig(1.0)}
+    job, inputs, task = prepared(dataset, tmp_path / "run", **options)
+    position, told = open_run(job, {}, inputs, task, LocalComm())
+    assert (position.step, position.epoch, position.steps_per_epoch) == (0, 0, 16)
+    assert "drawn anew: fc.bias, fc.weight (6 classes here, 9 there)" in told
+    found = task.state.tensors()
+    assert all(torch.equal(found[f"model.{name}"], tensor) for name, tensor in weights.items())
+    assert torch.sigmoid(found["model.fc.bias"])[1:5].tolist() == pytest.approx([0.25, 0.5, 0.75, 1 - 0.5 / 192])
+    assert all(torch.equal(found[f"mean.{name}"], found[f"model.{name}"]) for name in task.state.model.state_dict())
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["config"] == {}
+
+
+def test_a_head_that_comes_with_the_weights_keeps_its_biases(dataset: Path, tmp_path: Path) -> None:
+    _, _, other = prepared(dataset, tmp_path / "other", seed=1)
+    save_file(other.state.model.state_dict(), tmp_path / "weights.safetensors")
+    options = {"start_from": str(tmp_path / "weights.safetensors"), "prior_bias": True}
+    job, inputs, task = prepared(dataset, tmp_path / "run", **options)
+    begin(job, inputs, task.state)
+    assert torch.equal(task.state.model.get_parameter("fc.bias"), other.state.model.get_parameter("fc.bias"))
+
+
+def test_weights_that_cannot_be_had_leave_the_folder_as_it_was(dataset: Path, tmp_path: Path) -> None:
+    job, inputs, task = prepared(dataset, tmp_path / "run", start_from=str(tmp_path / "missing.safetensors"))
+    with pytest.raises(InputError, match=r"cannot read weights from .*missing.safetensors"):
+        open_run(job, {}, inputs, task, LocalComm())
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_network_without_a_linear_head_cannot_begin_with_the_frequencies(dataset: Path, tmp_path: Path) -> None:
+    job, inputs, task = prepared(dataset, tmp_path / "run", prior_bias=True)
+    state = dataclasses.replace(task.state, model=nn.Conv2d(3, 6, 1))
+    with pytest.raises(InputError, match=r"prior_bias=true does not go with model.name=tiny_cnn: the network has no"):
+        begin(job, inputs, state)
+
+
+def test_a_run_does_not_go_on_with_what_another_optimizer_or_loss_remembers(dataset: Path, tmp_path: Path) -> None:
+    was: dict[str, Any] = {"optim": {"name": "sgd"}}
+    job, _, task = prepared(dataset, tmp_path / "run", optim=OptimConfig("adamw"))
+    saved = Checkpoint(at(1, 0), None, was, task.state.tensors())
+    with pytest.raises(InputError, match=r"trained with optim.name=sgd, this run has adamw: go on with the same, or"):
+        go_on(job, saved, task.state)
+    job, _, task = prepared(dataset, tmp_path / "run", loss=LossConfig("ml_images"))
+    with pytest.raises(
+        InputError, match=r"another loss \(3 tensors differ, first 'negative_run'\): the section loss must"
+    ):
+        go_on(job, saved, task.state)

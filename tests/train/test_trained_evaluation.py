@@ -1,0 +1,102 @@
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from thread_ranks import GatheringComm, on_ranks
+from trained_builder import untrained, write_checkpoint
+
+from ml_images.hierarchy.vocabulary import parse_vocabulary, to_table
+from ml_images.labels.per_split import per_split_table
+from ml_images.storage import tables
+from ml_images.train.class_names import find_vocabulary
+from ml_images.train.comm import LocalComm
+from ml_images.train.data import DataConfig
+from ml_images.train.dataset import read_split
+from ml_images.train.metrics import NO_FACTS, Scored
+from ml_images.train.picture_model import PictureModel
+from ml_images.train.trained import Trained, load_trained
+from ml_images.train.trained_evaluation import class_facts, evaluate_trained, per_class_table, summarise
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> Trained:
+    return load_trained(write_checkpoint(tmp_path, untrained()))
+
+
+def evaluated(trained: Trained, dataset: Path, crops: int = 1, size: int = 32, comm: object = None) -> Scored:
+    data = DataConfig(path=str(dataset), batch_size=5, image_size=size)
+    split = read_split(str(dataset), "val")
+    return evaluate_trained(trained, split, data, crops, comm or LocalComm(), CPU, NO_FACTS, "absent")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("crops", [1, 10])
+def test_every_row_is_scored_as_the_picture_model_scores_it(crops: int, trained: Trained, dataset: Path) -> None:
+    """The mean score of the positives tells: the loss of a swapped row or view would change it."""
+    found = evaluated(trained, dataset, crops)
+    rows = pq.read_table(dataset / "split=val").to_pylist()
+    logits = PictureModel(trained, CPU, crops=crops).logits([row["image"] for row in rows]).values.double()
+    labels = np.zeros(logits.shape)
+    known = np.ones(logits.shape, bool)
+    for number, row in enumerate(rows):
+        labels[number, row["classes"]] = row["confidences"]
+        known[number, row["classes"]] = np.array(row["confidences"]) >= 0
+    for number in range(6):
+        seen = known[:, number]
+        order = np.argsort(-logits[seen, number].numpy())
+        right = labels[seen, number][order] > 0
+        precision = np.cumsum(right) / np.arange(1, len(right) + 1)
+        assert found.average_precision[number] == pytest.approx(precision[right].mean(), abs=1e-9)
+    assert found.images == len(rows) == 24
+
+
+def test_ten_crops_and_other_sizes_change_the_scores(trained: Trained, dataset: Path) -> None:
+    reports = [
+        evaluated(trained, dataset, crops, size).report["calibration"] for crops, size in ((1, 32), (10, 32), (1, 48))
+    ]
+    assert len({str(report) for report in reports}) == 3
+
+
+@pytest.mark.parametrize("crops", [1, 10])
+def test_the_number_of_ranks_changes_nothing(crops: int, trained: Trained, dataset: Path) -> None:
+    def on_rank(comm: GatheringComm) -> Scored:
+        return evaluated(trained, dataset, crops, comm=comm)
+
+    alone = evaluated(trained, dataset, crops)
+    for found in on_ranks(2, on_rank):
+        np.testing.assert_allclose(found.average_precision, alone.average_precision, atol=1e-9)
+        assert found.report["single_label"] == alone.report["single_label"]
+
+
+def test_facts_are_those_that_the_data_set_has(make_dataset: object, trained: Trained, tmp_path: Path) -> None:
+    dataset = make_dataset(train=(12,), val=(12,))  # type: ignore[operator]
+    split, train = read_split(str(dataset), "val"), read_split(str(dataset), "train")
+    assert class_facts(split, train) == NO_FACTS
+    text = "".join(f"n0000000{number}\t{parent}\tc{number}\n" for number, parent in enumerate((-1, 0, 0, 1, 1, 2)))
+    vocabulary = to_table(parse_vocabulary(text.encode(), "v"))
+    tables.write_part(f"{dataset}/_vocabulary", vocabulary)
+    counts = {"train": np.array([5, 4, 3, 2, 1, 0]), "val": np.ones(6, np.int64), "test": np.zeros(6, np.int64)}
+    tables.write_table(f"{tmp_path}/labels_per_split", "labels_per_split", per_split_table(counts))
+    facts = class_facts(split, train)
+    assert facts.training_images is not None
+    assert facts.training_images.tolist() == [5, 4, 3, 2, 1, 0]
+    assert facts.depths is not None
+    assert facts.depths.tolist() == [0, 1, 1, 2, 2, 2]
+    assert facts.leaves is not None
+    assert facts.leaves.tolist() == [False, False, False, True, True, True]
+    assert class_facts(split, None).training_images is None
+    assert find_vocabulary("", trained, str(dataset)) == vocabulary
+
+
+def test_classes_without_a_positive_have_no_average_precision(trained: Trained, dataset: Path) -> None:
+    found = evaluated(trained, dataset)
+    found.positives[2] = 0
+    rows = per_class_table(found, 32, None).to_pylist()
+    assert [row["name"] for row in rows] == ["0", "1", "2", "3", "4", "5"]
+    assert rows[2]["average_precision"] is None
+    assert rows[1]["average_precision"] == found.average_precision[1]
+    assert "over 6 of 6 classes and 24 images" in summarise(found.report)
+    assert "top-1" in summarise(found.report)
