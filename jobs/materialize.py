@@ -74,7 +74,7 @@ def main(argv: Sequence[str]) -> int:
         with session.opened("materialize", spark_settings(annotations, images, output) | job.spark) as spark:
             written = write_dataset(spark, inputs, dataset, len(vocabulary), options, existing)
         manifest = publish(dataset, vocabulary, written, config.to_dict(job), append=job.append)
-        write_split_tables(output, written)  # last: until then the tables tell of what was there before, and it is seen
+        write_split_tables(output, written)  # where it is cut off before this, readers see by the manifest's labels
     report.counts["rows"] = written.counts
     for what in ("rows", "row_groups"):
         told = {split: counts[what] for split, counts in manifest["splits"].items()}

@@ -9,8 +9,9 @@ as_released  the rule behind the published ML-Images rows: labels in their order
              to bring a class decides its confidence
 
 Only a positive label (confidence > 0) implies anything. A label that is verified absent (0) or unknown (-1) stays
-unless a positive descendant contradicts it: then closed_max makes it positive, and leaf_only leaves it out. A class that was
-given keeps the origin GIVEN in all modes. What a verified absence says about the classes below is the business of negatives.py.
+unless a positive descendant contradicts it: then closed_max makes it positive, and leaf_only leaves it out. A class
+that was given keeps the origin GIVEN in all modes. What a verified absence says about the classes below is the business
+of negatives.py.
 
 Each row is gathered in one pass on a board with a place for every class, then read off in ascending order. `none` is
 closed_max without a hierarchy, and leaf_only is what closed_max was given and no other label brought.

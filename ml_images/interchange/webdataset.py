@@ -150,6 +150,8 @@ def _take_json(group: _Group, data: bytes, num_classes: int | None) -> None:
 
 def _take_class(group: _Group, data: bytes, num_classes: int | None) -> None:
     if group.labels is None:
+        if b"_" in data:  # which int() passes over
+            raise ValueError(f"{data!r} is no class")
         group.labels = _checked([int(data)], [1.0], num_classes)
 
 

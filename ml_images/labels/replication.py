@@ -16,12 +16,15 @@ import pyarrow as pa
 
 from ml_images import schemas
 from ml_images.compiled import compiled
+from ml_images.errors import InputError
 from ml_images.options import option
 
 Int64 = npt.NDArray[np.int64]
 Int32 = npt.NDArray[np.int32]
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
+
+MOST_COPIES = np.iinfo(np.uint16).max - 1  # of an image in an epoch: readers count them in 16 bits, rounding up
 
 
 @dataclass(frozen=True)
@@ -37,13 +40,21 @@ class ReplicationConfig:
 
 
 def class_factors(images: Int64, num_images: int, cfg: ReplicationConfig) -> Float64:
-    """r(h): float64 (classes). images: of each class, of `num_images` in all. A class without images has 1."""
+    """r(h): float64 (classes). images: of each class, of `num_images` in all. A class without images has 1.
+
+    InputError for a factor above MOST_COPIES.
+    """
     factors = np.ones(len(images))
     if cfg.kind == "none":
         return factors
     seen = images > 0
     ratio = cfg.threshold * num_images / images[seen]
     factors[seen] = np.maximum(1, ratio if cfg.kind == "uniform" else np.sqrt(ratio))
+    if len(factors) and factors.max() > MOST_COPIES:
+        raise InputError(
+            f"replication.threshold={cfg.threshold} repeats images of class {factors.argmax()} {factors.max():g} "
+            f"times, at most {MOST_COPIES} is possible: lower it"
+        )
     return factors
 
 

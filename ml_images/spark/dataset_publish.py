@@ -53,8 +53,6 @@ def open_to_append(location: str, vocabulary: pa.Table, options: Options, groups
     given = {"splits": asdict(options.splits), "replication": asdict(options.replication)}
     for group, name in _SAME:
         before, now = manifest["config"][group][name], given[group][name]
-        if name == "lists":
-            before, now = list(before), list(now)
         if before != now:
             raise InputError(
                 f"{group}.{name}={now} was given, '{location}' was written with {before}: give {group}.{name}={before} "
@@ -89,6 +87,7 @@ def _publish_new(location: str, vocabulary: pa.Table, written: Written, config: 
         "num_classes": len(vocabulary),
         "lanes": config["layout"]["ranks"],
         "splits": _add_splits({}, written),
+        "labels": _labels(written),
         "files": {name: promise._asdict() for name, promise in written.files.items()},
         "replication": _replication(written),
         "appended": [],
@@ -110,6 +109,7 @@ def _publish_appended(location: str, written: Written, config: dict[str, Any]) -
         addition = {"rows": written.plan.rows, "files": sorted(written.files), "config": config, **source}
         manifest |= {
             "splits": _add_splits(manifest["splits"], written),
+            "labels": _labels(written),
             "files": manifest["files"] | {name: promise._asdict() for name, promise in written.files.items()},
             "replication": _replication(written),
             "appended": [*manifest["appended"], addition],
@@ -140,6 +140,11 @@ def _add_splits(splits: dict[str, dict[str, int]], written: Written) -> dict[str
         if told["rows"] + rows:
             added[split] = {"rows": told["rows"] + rows, "row_groups": told["row_groups"] + row_groups}
     return added
+
+
+def _labels(written: Written) -> dict[str, int]:
+    """Positive labels of each split: what the counts of labels_per_split add up to, if they are of this state."""
+    return {split: int(images.sum()) for split, images in written.labels.items()}
 
 
 def _replication(written: Written) -> dict[str, Any] | None:

@@ -7,8 +7,7 @@ import pyarrow as pa
 from pyspark.sql import SparkSession
 
 from ml_images.spark import work
-from ml_images.storage import tables
-from ml_images.storage.manifest import FILES, UNLISTED, FilePromise, check_file, check_metadata, read_promises
+from ml_images.storage.manifest import FILES, UNLISTED, FilePromise, check_file, check_metadata, read_promises, unlisted
 from ml_images.storage.paths import join
 
 _AT_ONCE = 16  # files a task: a task costs 0.015 s, and a file of 4,096 pictures about 0.2 s
@@ -22,8 +21,7 @@ def verify(spark: SparkSession, location: str) -> dict[str, str]:
     rows = [{"file": name, **promise._asdict()} for name, promise in sorted(promises.items())]
     files = work.units(spark, rows, FILES, at_once=_AT_ONCE)
     checked = work.run(files, partial(_check, location=location), _CHECKED, "verify files")
-    unlisted = [name for name in tables.parts(location) if name not in promises]
-    states = {row["file"]: row["state"] for row in checked} | dict.fromkeys(unlisted, UNLISTED)
+    states = {row["file"]: row["state"] for row in checked} | dict.fromkeys(unlisted(location, promises), UNLISTED)
     return states | check_metadata(location)
 
 

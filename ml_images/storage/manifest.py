@@ -2,6 +2,7 @@
 
 num_classes   of the vocabulary
 splits        rows and row groups of each split
+labels        positive labels of each split (none in earlier versions)
 lanes         what the row groups of a split are a multiple of
 replication   null, or what became of the classes' frequencies
 appended      what was added later, and when
@@ -11,6 +12,7 @@ config        options of the job that wrote it; with the time, versions and comm
 """
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -93,19 +95,43 @@ def promise_metadata(location: str, names: list[str]) -> dict[str, dict[str, Any
 
 
 def check_metadata(location: str) -> dict[str, str]:
-    """One of STATES for each file without rows that the manifest names (none in earlier versions), and for the manifest
-    itself, whose totals have to be the sums over its files."""
+    """One of STATES for each file without rows that the manifest names, and for the manifest itself, whose totals have
+    to be the sums over its files. Where it names none (earlier versions), _common_metadata has to be readable."""
     manifest: dict[str, Any] = tables.read_json(join(location, MANIFEST)) or {}
     states = {
         name: _check_bytes(join(location, name), told["bytes"], told["sha256"])
         for name, told in manifest.get("metadata", {}).items()
     }
+    if "metadata" not in manifest:
+        states = _parse_common_metadata(location)
     sums: dict[str, dict[str, int]] = {}
     for name, promise in manifest.get("files", {}).items():
         total = sums.setdefault(name.partition("/")[0].removeprefix("split="), {"rows": 0, "row_groups": 0})
         for count in total:
             total[count] += promise[count]
     return states | {MANIFEST: INTACT if sums == manifest.get("splits") else MISCOUNTED}
+
+
+def _parse_common_metadata(location: str) -> dict[str, str]:
+    filesystem, path = open_location(location)
+    states = {}
+    for info in filesystem.get_file_info(fs.FileSelector(path, recursive=True)):
+        if info.type == fs.FileType.File and info.base_name == "_common_metadata":
+            try:
+                pq.read_metadata(info.path, filesystem=filesystem)
+            except (OSError, pa.ArrowException):
+                states[info.path[len(path) + 1 :]] = UNREADABLE
+    return states
+
+
+def unlisted(location: str, promises: Mapping[str, FilePromise]) -> list[str]:
+    """Files of the data set in `location` that its manifest does not name and that other readers would take: they pass
+    over names with _ or . in front only, whatever the ending."""
+    filesystem, path = open_location(location)
+    infos = filesystem.get_file_info(fs.FileSelector(path, recursive=True))
+    names = (info.path[len(path) + 1 :] for info in infos if info.type == fs.FileType.File)
+    visible = (name for name in names if not any(part.startswith(("_", ".")) for part in name.split("/")))
+    return sorted(name for name in visible if name not in promises)
 
 
 def _check_bytes(location: str, size: int, sha256: str) -> str:

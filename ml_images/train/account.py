@@ -41,6 +41,12 @@ def open_journal(
     progress = Progress(sys.stdout, total_steps, plan.rows_per_step)
     pieces = f", each as {accumulate} batches of {job.data.batch_size} a rank" if accumulate > 1 else ""
     progress.note(f"an epoch: {plan}{pieces}")
+    if start.place:  # perhaps consumed by another plan, so what is left over is another number
+        left, steps = plan.rows - start.place, plan.steps_from(start.place)
+        progress.note(
+            f"epoch {start.epoch + 1} goes on behind {start.place} rows: {left} rows = {steps} steps"
+            f" + {left - steps * plan.rows_per_step} left over"
+        )
     stretch = Stretch(0, plan.size, job.data.batch_size, 0, plan.steps * accumulate)
     most = most_bytes(training_order(inputs.train, job.seed, 0), stretch, inputs.train.largest, max(job.image_sizes))
     progress.note(f"reading holds at most {most / 1e6:.0f} MB on each rank: row groups and batches")

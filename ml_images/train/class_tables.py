@@ -5,7 +5,7 @@ beside it. Either may be missing, where a data set came from elsewhere or was mo
 """
 
 import itertools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from pyarrow import fs
 
 from ml_images.errors import InputError
 from ml_images.storage import tables
+from ml_images.storage.manifest import MANIFEST
 from ml_images.storage.paths import join, open_location
 from ml_images.train.dataset import Split
 
@@ -44,7 +45,7 @@ def read_hierarchy(split: Split) -> Hierarchy | None:
 def read_training_images(split: Split) -> NDArray[np.int64] | None:
     """int64 (classes,): images of the training split on which each class is present; None where nobody wrote it down.
 
-    Raises InputError for a table that cannot be of this data set.
+    Raises InputError for a table that cannot be of this data set, or is of another state of it.
     """
     location = join(_data_set(split).rpartition("/")[0], COUNTS)
     if not tables.is_done(location):
@@ -59,6 +60,13 @@ def read_training_images(split: Split) -> NDArray[np.int64] | None:
                 f"rows and {split.num_classes} classes: it is of another data set"
             )
         counts[row["class"]] = row["images"]
+    manifest: dict[str, Any] = tables.read_json(join(_data_set(split), MANIFEST)) or {}
+    promised = manifest.get("labels", {}).get("train")  # not there in earlier versions
+    if promised is not None and counts.sum() != promised:
+        raise InputError(
+            f"{location} counts {counts.sum()} labels of the training split, the manifest of the data set beside it "
+            f"{promised}: jobs/materialize.py was cut off; run it again with append=true"
+        )
     return counts
 
 

@@ -152,7 +152,9 @@ class TrainingReader:
         for name, most in (("epoch", None), ("place", self.rows)):
             if type(state[name]) is not int or state[name] < 0 or (most is not None and state[name] > most):
                 accepted = ">= 0" if most is None else f"from 0 to {most}, the rows of an epoch"
-                raise InputError(f"the state of a reader has {name}={state[name]!r}, expected a whole number {accepted}")
+                raise InputError(
+                    f"the state of a reader has {name}={state[name]!r}, expected a whole number {accepted}"
+                )
         for name in ("seed", "data_set"):
             if state["place"] and state[name] != fresh[name]:
                 raise InputError(

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from ml_images.annotations.keys import hash_keys
 from ml_images.errors import InputError
+from ml_images.labels.replication import MOST_COPIES
 from ml_images.storage.paths import join, open_location
 from ml_images.train.chance import mixed, stream
 from ml_images.train.dataset import FOOTERS_AT_ONCE, Split
 
 Copies = NDArray[np.uint16]
 _COPIES = 3  # what a stream of chance is for
-_MOST = np.iinfo(np.uint16).max - 1
 _SURE = 5  # standard deviations: an epoch with fewer rows is one in three million
 
 
@@ -69,6 +69,6 @@ def _of_group(table: pa.Table, file: str) -> tuple[NDArray[np.uint64], NDArray[n
     factors = table["replication"].to_numpy()
     if not (np.isfinite(factors) & (factors >= 0)).all():
         raise InputError(f"{file} has a replication that is no number or below 0")
-    if len(factors) and factors.max() > _MOST:
-        raise InputError(f"{file} has a replication of {factors.max():g}, at most {_MOST} is possible")
+    if len(factors) and factors.max() > MOST_COPIES:
+        raise InputError(f"{file} has a replication of {factors.max():g}, at most {MOST_COPIES} is possible")
     return hash_keys(table["key"].combine_chunks()), factors

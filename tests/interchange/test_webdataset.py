@@ -148,3 +148,8 @@ def test_a_changed_tar_is_read_or_refused_in_one_line(at: int, byte: int, end: i
         read(bytes(damaged[:end]))
     except InputError as error:
         assert "\n" not in str(error) and str(error).startswith("'x.tar")
+
+
+def test_digits_that_are_parted_are_no_class() -> None:
+    with pytest.raises(InputError, match=r"^'x.tar:a.cls': b'1_0' is no class$"):
+        read(tar_of([("a.jpg", b"x"), ("a.cls", b"1_0")]))

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ml_images.errors import InputError
 from ml_images.labels.replication import (
     Replicated,
     ReplicationConfig,
@@ -82,3 +83,10 @@ def test_realised_shares() -> None:
 def test_thresholds_that_are_no_share_are_refused(threshold: float) -> None:
     with pytest.raises(ValueError, match=r"replication\.threshold is a share above 0 and at most 1"):
         ReplicationConfig("sqrt", threshold)
+
+
+def test_more_copies_than_readers_can_count_are_refused() -> None:
+    config = ReplicationConfig("uniform", 1.0)
+    assert class_factors(np.array([65_534, 1]), 65_534, config).tolist() == [1, 65_534]
+    with pytest.raises(InputError, match=r"class 1 65535 times, at most 65534 is possible"):
+        class_factors(np.array([65_535, 1]), 65_535, config)

@@ -113,6 +113,7 @@ def test_new_members_of_a_group_go_where_the_group_is(
 def test_what_does_not_belong_to_the_data_set_is_refused(pictures: Any, spark: object) -> None:
     assert materialize.main(pictures.argv()) == 0
     cases = {
+        "splits.lists=[val=v.txt]": r"splits\.lists=.* was given, .* was written with \[\]: give splits\.lists=\[\]",
         "layout.ranks=4": r"layout\.ranks=4 was given, .* was written for 3: give layout\.ranks=3 or write a second",
         "splits.seed=1": r"splits\.seed=1 was given, .* was written with 0: give splits\.seed=0",
         "replication.kind=sqrt": r"replication\.kind=sqrt was given, .* was written with none",

@@ -3,11 +3,12 @@ import json
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from ml_images.errors import InputError
 from ml_images.storage import tables
-from ml_images.storage.manifest import FilePromise, check_file, read_promises
+from ml_images.storage.manifest import FilePromise, check_file, check_metadata, read_promises, unlisted
 
 TABLE = pa.table({"key": pa.array(["a", "b", "c"]), "image": pa.array([b"1", b"22", b"333"])})
 
@@ -62,3 +63,22 @@ def test_a_manifest_of_an_earlier_version_is_refused_in_one_line(tmp_path: Path)
         (tmp_path / "_manifest.json").write_text(json.dumps({"files": files}))
         with pytest.raises(InputError, match=r"holds no digests of files .* run jobs/materialize\.py again"):
             read_promises(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["part-0.parquet.bak", "part-1.parq", "copy.PARQUET", "more/part.parquet"])
+def test_what_other_readers_would_take_is_not_in_the_manifest(tmp_path: Path, name: str) -> None:
+    names = ["part-0.parquet", "_common_metadata", ".part.crc", "_old/part.parquet", name]
+    for file in (tmp_path / "split=train" / one for one in names):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"")
+    promises = {"split=train/part-0.parquet": FilePromise(0, 0, 0, "")}
+    assert unlisted(str(tmp_path), promises) == [f"split=train/{name}"]
+
+
+def test_metadata_without_a_digest_has_to_be_readable(tmp_path: Path) -> None:
+    (tmp_path / "_manifest.json").write_text(json.dumps({"files": {}, "splits": {}}))
+    (tmp_path / "split=val").mkdir()
+    pq.write_metadata(TABLE.schema, tmp_path / "_common_metadata")
+    assert set(check_metadata(str(tmp_path)).values()) == {"intact"}
+    (tmp_path / "split=val/_common_metadata").write_bytes(b"x")
+    assert check_metadata(str(tmp_path))["split=val/_common_metadata"] == "cannot be read"

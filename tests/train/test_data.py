@@ -260,6 +260,17 @@ def test_what_is_no_state_is_told(dataset: Path, state: dict[str, Any], line: st
         opened(dataset).load_state_dict(state)
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"epoch": -1}, {"epoch": "1"}, {"epoch": True}, {"place": -5}, {"place": 193}, {"place": 2.0}]
+)
+def test_a_state_that_is_nowhere_in_an_epoch_is_refused(dataset: Path, wrong: dict[str, Any]) -> None:
+    reading = opened(dataset)
+    ((name, value),) = wrong.items()
+    with pytest.raises(InputError, match=f"^the state of a reader has {name}={value!r}, expected a whole number "):
+        reading.load_state_dict(reading.state_dict() | wrong)
+    assert (reading.epoch, reading.place) == (0, 0)
+
+
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("size", [1, 2, 5, 9])
 def test_an_evaluation_sees_every_row_once_in_as_many_steps_on_every_rank(

@@ -177,3 +177,19 @@ def test_chosen_by_the_size_of_the_upright_picture(decoder: str) -> None:
     out = np.zeros((32, 32, 3), np.uint8)
     decode_crop(jpeg(picture(160, 120), exif=exif), lambda *size: seen.append(size) or Crop((0, 0, 32, 32)), out)
     assert seen == [(120, 160)]
+
+
+@pytest.mark.parametrize("before", ["comment", "fill byte", "tables"])
+def test_a_turned_picture_is_told_wherever_its_exif_lies(decoder: str, before: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    upright = picture(160, 120)
+    data = jpeg(upright.transpose(Image.ROTATE_90), exif=exif)
+    start = data.index(b"\xff\xe1")
+    end = start + 2 + int.from_bytes(data[start + 2 : start + 4], "big")
+    segment, rest = data[start:end], data[:start] + data[end:]
+    at = rest.index(b"\xff\xc0") if before == "tables" else start
+    between = {"comment": b"\xff\xfe\0\7hello", "fill byte": b"\xff", "tables": b""}[before]
+    crop = Crop((10, 20, 120, 110))
+    turned = cropped(rest[:at] + between + segment + rest[at:], crop)
+    assert np.abs(turned.astype(int) - cropped(jpeg(upright), crop)).mean() < 2

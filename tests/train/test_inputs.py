@@ -1,3 +1,4 @@
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -83,4 +84,15 @@ def test_a_vocabulary_of_another_data_set_is_refused(told: Path) -> None:
     vocabulary = tables.read_part(str(told / "_vocabulary"))
     tables.write_part(str(told / "_vocabulary"), vocabulary.slice(1))
     with pytest.raises(InputError, match="_vocabulary has 5 classes, the manifest beside it 6"):
+        read(told)
+
+
+def test_counts_of_another_state_of_the_data_set_are_refused(told: Path) -> None:
+    manifest = told / "_manifest.json"
+    promised = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps(promised | {"labels": {"train": 222, "val": 6}}))
+    counts = read(told).counts
+    assert counts is not None and counts.positives.sum() == 222
+    manifest.write_text(json.dumps(promised | {"labels": {"train": 232, "val": 6}}))
+    with pytest.raises(InputError, match=r"counts 222 labels .* beside it 232: .* run it again with append=true"):
         read(told)
