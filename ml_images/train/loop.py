@@ -177,7 +177,8 @@ def train_step(task: Task, feed: _Feed, position: Position, lr: float, comm: Com
                 loss.backward()
         images, targets = task.inputs(feed.take(position.step), position.epoch)
         with task.engine.autocast(images.device):
-            loss = state.loss(state.model(images), targets) / pieces
+            logits = state.model(images)
+        loss = state.loss(logits.float(), targets) / pieces  # a sum over thousands of classes wants more than 8 bits
         total += float(loss.detach())
     mean_loss, stopping = _agree(total, stop, position, comm)
     loss.backward()

@@ -351,3 +351,17 @@ def test_a_bad_loss_on_another_rank_stops_this_one_before_its_weights_change() -
     with pytest.raises(Diverged, match=r"loss is not finite at step 1 on rank 1:"):
         fit(task, LoopConfig(epochs=1), FRESH, SickPartner(), Diary(task), never)
     assert all(torch.equal(a, b) for a, b in zip(task.state.model.parameters(), before, strict=True))
+
+
+def test_losses_see_logits_of_32_bits_whatever_layers_compute_in() -> None:
+    seen: list[torch.dtype] = []
+
+    class Spy(nn.Module):
+        def forward(self, logits: Tensor, targets: Targets) -> Tensor:
+            seen.append(logits.dtype)
+            assert not torch.is_autocast_enabled("cpu")
+            return BCE(logits, targets)
+
+    task = make_task(Spy(), engine=EngineConfig(precision="bf16"))
+    fit(task, LoopConfig(epochs=1), FRESH, LocalComm(), Diary(task), never)
+    assert seen == [torch.float32] * STEPS
