@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -73,6 +74,6 @@ def test_features_are_one_matrix_without_a_copy(tmp_path: Path) -> None:
         ({"crops": 3}, "crops must be"),
     ],
 )
-def test_wrong_options_are_told(options: dict[str, float], says: str) -> None:
+def test_wrong_options_are_told(options: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
-        TopConfig(**options)  # type: ignore[arg-type]
+        TopConfig(**options)

@@ -20,7 +20,7 @@ from ml_images.train.gradients import Compression, GradientAverage
 from ml_images.train.inputs import read_inputs
 from ml_images.train.job import TrainJob
 from ml_images.train.loop import SilentJournal, fit
-from ml_images.train.losses import LossConfig
+from ml_images.train.losses import LossConfig, Name
 from ml_images.train.model import BatchNorms, ModelConfig
 from ml_images.train.optimizers import OptimConfig
 from ml_images.train.reader import Stages
@@ -58,7 +58,7 @@ Trained = tuple[list[float], dict[str, Tensor], Evaluation]
 
 
 def train(
-    dataset: Path, output: Path, size: int, batch_norm: BatchNorms, accumulate: int = 1, loss: str = "bce"
+    dataset: Path, output: Path, size: int, batch_norm: BatchNorms, accumulate: int = 1, loss: Name = "bce"
 ) -> list[Trained]:
     """Losses, tensors and evaluation on each rank, after an epoch of 4 steps."""
     job = TrainJob(
@@ -66,7 +66,7 @@ def train(
         epochs=1,
         data=DataConfig(path=str(dataset), batch_size=ROWS // size // accumulate, image_size=32, decode_threads=1),
         model=ModelConfig("tiny_cnn", batch_norm=batch_norm),
-        loss=LossConfig(loss),  # type: ignore[arg-type]
+        loss=LossConfig(loss),
         optim=OptimConfig(lr=0.5),
         schedule=ScheduleConfig(warmup_epochs=0),
         ema=EmaConfig(half_life_epochs=0.5),
@@ -116,6 +116,6 @@ def test_a_step_made_of_several_batches_is_the_step_with_all_of_them(dataset: Pa
 
 
 @pytest.mark.parametrize("loss", ["ml_images", "two_way"])
-def test_losses_that_look_at_the_whole_batch_see_that_of_all_ranks(dataset: Path, tmp_path: Path, loss: str) -> None:
+def test_losses_that_look_at_the_whole_batch_see_that_of_all_ranks(dataset: Path, tmp_path: Path, loss: Name) -> None:
     (one,) = train(dataset, tmp_path, 1, "synchronised", loss=loss)
     check_alike(one, train(dataset, tmp_path, 2, "synchronised", loss=loss))

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from ml_images.hierarchy.vocabulary import parse_vocabulary, to_table
 from ml_images.labels.per_split import per_split_table
 from ml_images.storage import tables
 from ml_images.train.class_names import find_vocabulary
-from ml_images.train.comm import LocalComm
+from ml_images.train.comm import Comm, LocalComm
 from ml_images.train.data import DataConfig
 from ml_images.train.dataset import read_split
 from ml_images.train.metrics import NO_FACTS, Scored
@@ -27,10 +28,10 @@ def trained(tmp_path: Path) -> Trained:
     return load_trained(write_checkpoint(tmp_path, untrained()))
 
 
-def evaluated(trained: Trained, dataset: Path, crops: int = 1, size: int = 32, comm: object = None) -> Scored:
+def evaluated(trained: Trained, dataset: Path, crops: int = 1, size: int = 32, comm: Comm | None = None) -> Scored:
     data = DataConfig(path=str(dataset), batch_size=5, image_size=size)
     split = read_split(str(dataset), "val")
-    return evaluate_trained(trained, split, data, crops, comm or LocalComm(), CPU, NO_FACTS, "absent")  # type: ignore[arg-type]
+    return evaluate_trained(trained, split, data, crops, comm or LocalComm(), CPU, NO_FACTS, "absent")
 
 
 @pytest.mark.parametrize("crops", [1, 10])
@@ -71,8 +72,10 @@ def test_the_number_of_ranks_changes_nothing(crops: int, trained: Trained, datas
         assert found.report["single_label"] == alone.report["single_label"]
 
 
-def test_facts_are_those_that_the_data_set_has(make_dataset: object, trained: Trained, tmp_path: Path) -> None:
-    dataset = make_dataset(train=(12,), val=(12,))  # type: ignore[operator]
+def test_facts_are_those_that_the_data_set_has(
+    make_dataset: Callable[..., Path], trained: Trained, tmp_path: Path
+) -> None:
+    dataset = make_dataset(train=(12,), val=(12,))
     split, train = read_split(str(dataset), "val"), read_split(str(dataset), "train")
     assert class_facts(split, train) == NO_FACTS
     text = "".join(f"n0000000{number}\t{parent}\tc{number}\n" for number, parent in enumerate((-1, 0, 0, 1, 1, 2)))
