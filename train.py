@@ -13,40 +13,30 @@ import threading
 from collections.abc import Sequence
 
 from ml_images import config, entry
-from ml_images.train.account import open_journal, write_report
-from ml_images.train.comm import open_comm
-from ml_images.train.inputs import read_inputs
+from ml_images.train.comm import RanksLost, open_comm
 from ml_images.train.job import TrainJob
-from ml_images.train.loop import Diverged, fit
+from ml_images.train.loop import Diverged
 from ml_images.train.rank_0 import said_by_rank_0
-from ml_images.train.reader import Stages
-from ml_images.train.start import build, open_run
-from ml_images.train.task import make_task
+from ml_images.train.session import Session
 
 
 def main(argv: Sequence[str]) -> int:
     with said_by_rank_0(int(os.environ.get("HOROVOD_RANK", os.environ.get("RANK", "0")))):
         job = config.load(TrainJob, argv, program="train.py", doc=__doc__)
-    resolved = config.to_dict(job)
-    comm = open_comm(os.environ)
-    inputs, stages = read_inputs(job, comm), Stages()
-    with said_by_rank_0(comm.rank):
-        state, device = build(job, inputs, comm)
-        task = make_task(job, inputs, state, device, comm, stages)
-    start, told = open_run(job, resolved, inputs, task, comm)
-    journal = open_journal(job, resolved, task, inputs, start, comm, device, stages, told)
-    stop = stop_on_signals()
     try:
-        end = fit(task, job, start, comm, journal, stop.is_set)
+        comm = open_comm(os.environ)
+        end = Session(job, config.to_dict(job), comm, stop_on_signals).run()
     except Diverged as error:
         if comm.rank == 0:
             print(f"train.py: {error}", file=sys.stderr)
+        return entry.FAILED
+    except RanksLost as error:
+        print(f"train.py: {error}; the same command goes on from the last checkpoint", file=sys.stderr)
         return entry.FAILED
     if end.epoch < job.epochs:
         if comm.rank == 0:
             print(f"train.py: stopped after step {end.step}; the same command goes on from there", file=sys.stderr)
         return entry.INTERRUPTED
-    write_report(job, resolved, inputs, end, comm)
     comm.close()
     return entry.DONE
 

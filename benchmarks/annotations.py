@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
+from arguments import add_places, add_rounds
 from bench import Bench, Failed
 from compare import Different
 from machine import describe_machine
@@ -64,16 +65,12 @@ def _parser() -> argparse.ArgumentParser:
         "--vocabulary", type=Path, required=True, help="the published class file: 4 columns with header"
     )
     parser.add_argument("--rows", type=int, default=FULL_ROWS, help="rows of the lists (default %(default)s)")
-    parser.add_argument("--repeats", type=int, default=3, help="rounds; the fastest is quoted (default %(default)s)")
-    parser.add_argument("--cores", type=int, default=2, help="cores for every engine (default %(default)s)")
+    add_rounds(parser)
     told = f"some of {','.join(MEASUREMENTS)} (default: all)"
     parser.add_argument("--only", type=_some_of(MEASUREMENTS), default=list(MEASUREMENTS), help=told)
     told = f"ours and some of {','.join(ENGINES)} (default: all without -join)"
     parser.add_argument("--engines", type=_some_of(ENGINES), default=[], help=told)
-    told = "lists, labels and logs (default %(default)s)"
-    parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "benchmark", help=told)
-    told = "where the report goes (default %(default)s)"
-    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results", help=told)
+    add_places(parser, "benchmark", "lists, labels and logs")
     return parser
 
 

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from annotations import _some_of
+from arguments import add_places, add_rounds
 from bench import Bench, Failed
 from compare import Different
 from fetching import LOOP, MEASUREMENTS, PEER, Fetching, Measurement, Sizes
@@ -81,17 +82,13 @@ def _parser() -> argparse.ArgumentParser:
     for field in fields(Sizes):
         told = f"URLs of the measurement {field.name} (default %(default)s)"
         parser.add_argument(f"--{field.name}", type=int, default=field.default, help=told)
-    parser.add_argument("--repeats", type=int, default=3, help="rounds; the fastest is quoted (default %(default)s)")
-    parser.add_argument("--cores", type=int, default=2, help="cores for every engine (default %(default)s)")
+    add_rounds(parser)
     parser.add_argument("--threads", type=int, default=32, help="of each process of the peer (default %(default)s)")
     told = f"some of {','.join(MEASUREMENTS)} (default: all)"
     parser.add_argument("--only", type=_some_of(MEASUREMENTS), default=list(MEASUREMENTS), help=told)
     told = f"some of {','.join(ENGINES)} (default: all)"
     parser.add_argument("--engines", type=_some_of(ENGINES), default=[], help=told)
-    told = "pictures, lists, logs and the peer's environment (default %(default)s)"
-    parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "benchmark-download", help=told)
-    told = "where the report goes (default %(default)s)"
-    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results", help=told)
+    add_places(parser, "benchmark-download", "pictures, lists, logs and the peer's environment")
     return parser
 
 

@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from arguments import add_places, add_rounds
 from bench import ENGINES, Failed
 from compare import Different
 from machine import describe_machine
 from measure import Measured, measure
-from measurements import ROOT, Goal
+from measurements import Goal
 
 FULL_IMAGES, FULL_CLASSES = 88_739, 11_166  # the validation split of ML-Images
 MOST_S, MOST_MIB, LEAST_RATIO, WITHIN = 20.0, 2048, 20.0, 1e-9
@@ -200,12 +201,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--images", type=int, default=FULL_IMAGES, help="images (default %(default)s)")
     parser.add_argument("--classes", type=int, default=FULL_CLASSES, help="classes (default %(default)s)")
     parser.add_argument("--taken", type=int, default=60, help="classes that scikit-learn gets (default %(default)s)")
-    parser.add_argument("--repeats", type=int, default=3, help="rounds; the fastest is quoted (default %(default)s)")
-    parser.add_argument("--cores", type=int, default=2, help="cores for every engine (default %(default)s)")
-    told = "scratch files, outputs and logs (default %(default)s)"
-    parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "benchmark-metrics", help=told)
-    told = "where the report goes (default %(default)s)"
-    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results", help=told)
+    add_rounds(parser)
+    add_places(parser, "benchmark-metrics", "scratch files, outputs and logs")
     return parser
 
 

@@ -14,9 +14,9 @@ from importlib import metadata
 from pathlib import Path
 
 from annotations import _some_of
+from arguments import add_places, add_rounds
 from bench import Failed
 from machine import describe_machine
-from measurements import ROOT
 from reading import ENGINE_NAMES, MEASUREMENTS, Measurement, Reading, quiet_peers
 from reading_peers import VERSIONS
 from reading_report import to_json, to_markdown
@@ -72,16 +72,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, epilog=_EXAMPLES, formatter_class=formatter)
     parser.add_argument("--photos", type=Path, required=True, help="a folder of JPEG photos")
     parser.add_argument("--images", type=int, default=_IMAGES, help="pictures of an epoch (default %(default)s)")
-    parser.add_argument("--repeats", type=int, default=3, help="rounds; the fastest is quoted (default %(default)s)")
-    parser.add_argument("--cores", type=int, default=2, help="cores for every engine (default %(default)s)")
+    add_rounds(parser)
     told = f"some of {','.join(MEASUREMENTS)} (default: all)"
     parser.add_argument("--only", type=_some_of(MEASUREMENTS), default=list(MEASUREMENTS), help=told)
     told = f"ours and some of {','.join(ENGINE_NAMES)} (default: all)"
     parser.add_argument("--engines", type=_some_of(ENGINE_NAMES), default=[], help=told)
-    told = "sets, logs and the peers' environments (default %(default)s)"
-    parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "benchmark-readers", help=told)
-    told = "where the report goes (default %(default)s)"
-    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results", help=told)
+    add_places(parser, "benchmark-readers", "sets, logs and the peers' environments")
     return parser
 
 

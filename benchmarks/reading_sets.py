@@ -10,11 +10,13 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from bench import ENGINES
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from reading_peers import python_of
 
@@ -74,12 +76,19 @@ def resized(photos: Path, folder: Path) -> Path:
 
 
 def _write_dataset(sets: Sets, place: Path) -> None:
-    """As jobs/materialize.py lays it out, with its defaults."""
-    pictures = sets.pictures()
-    shapes = [Image.open(path).size for path in sorted(sets.photos.glob("*.jpg"))]
     random = np.random.default_rng(0)
-    numbers = np.arange(sets.count)
-    sizes = np.array([len(data) for data in pictures])[numbers % len(pictures)]
+    draw = partial(random.choice, _CLASSES, _LABELS, replace=False)
+    write_dataset(place, sets.photos, sets.count, _CLASSES, lambda: np.sort(draw()))
+
+
+def write_dataset(
+    place: Path, photos: Path, count: int, num_classes: int, classes_of_next: Callable[[], NDArray[np.int64]]
+) -> None:
+    """`photos`, sorted by name and repeated, as jobs/materialize.py lays them out, with its defaults; `classes_of_next`
+    is called for one row after the other."""
+    paths = sorted(photos.glob("*.jpg"))
+    pictures, shapes = [path.read_bytes() for path in paths], [Image.open(path).size for path in paths]
+    sizes = np.array([len(data) for data in pictures])[np.arange(count) % len(pictures)]
     layout = lay_out(sizes, LayoutConfig(ranks=LANES))
     firsts = layout.first_rows().tolist()
     for file, first in enumerate(firsts):
@@ -87,20 +96,20 @@ def _write_dataset(sets: Sets, place: Path) -> None:
         with tables.open_part(location, schemas.DATASET) as writer:
             for start, end in itertools.pairwise((layout.groups_of(file) + first).tolist()):
                 rows = [number % len(pictures) for number in range(start, end)]
-                classes = [np.sort(random.choice(_CLASSES, _LABELS, replace=False)) for _ in rows]
+                classes = [classes_of_next() for _ in rows]
                 columns = {
                     "key": [f"{number:06d}" for number in range(start, end)],
                     "image": [pictures[row] for row in rows],
                     "width": [shapes[row][0] for row in rows],
                     "height": [shapes[row][1] for row in rows],
                     "classes": classes,
-                    "confidences": [np.ones(_LABELS, np.float32) for _ in rows],
+                    "confidences": [np.ones(len(each), np.float32) for each in classes],
                     "replication": np.ones(len(rows), np.float32),
                 }
                 writer.write_table(pa.table(columns, schema=schemas.DATASET), row_group_size=end - start)
     write_row_group_counts(str(place), ["train"], schemas.DATASET)
     splits = {"train": {"rows": layout.rows, "row_groups": layout.row_groups}}
-    (place / MANIFEST).write_text(json.dumps({"num_classes": _CLASSES, "lanes": LANES, "splits": splits}))
+    (place / MANIFEST).write_text(json.dumps({"num_classes": num_classes, "lanes": LANES, "splits": splits}))
     tables.mark_done(str(place))
 
 

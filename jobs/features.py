@@ -15,13 +15,12 @@ Executors need the packages of training (pip install ml-images[train]); a GPU is
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from ml_images import config, entry, schemas
 from ml_images.options import option
 from ml_images.report.job import JobReport
 from ml_images.spark import session
-from ml_images.spark.apply_model import apply_model, find_pictures
+from ml_images.spark.apply_model import ApplyConfig, apply_model, find_pictures
 from ml_images.storage import tables
 from ml_images.storage.lock import locked
 from ml_images.storage.paths import join, resolve
@@ -30,18 +29,14 @@ from ml_images.train.apply import extract_features
 from ml_images.train.trained import load_trained
 
 
-@dataclass(frozen=True)
-class Job:
-    pictures: str = option(help="images table of jobs/download.py, or a data set of jobs/materialize.py")
-    checkpoint: str = option(help="a file that train.py wrote, e.g. RUN/checkpoints/best.safetensors")
+@dataclass(frozen=True, kw_only=True)
+class Job(ApplyConfig):
     output: str = option(help="folder for the tables features and outcomes, and report.json")
-    split: Literal["", "train", "val", "test"] = option("", "of a data set: the rows of this split only")
-    batch_size: int = option(32, "pictures that the network gets at once, fewer where they are large")
-    spark: dict[str, str] = option({}, "Spark settings, e.g. spark.spark.executor.memory=4g")
+    max_loss: float = option(0.1, "share of the pictures that may prove unreadable before the exit code is 3")
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
+        super().__post_init__()
+        entry.check_max_loss(self.max_loss)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -57,11 +52,11 @@ def main(argv: Sequence[str]) -> int:
             tables.claim(place, place.rpartition("/")[2])
         with session.opened("features", spark_settings(location, output) | job.spark, light=True) as spark:
             schema = schemas.features(trained.num_features)
-            counts = apply_model(spark, pictures, checkpoint, extract_features, schema, made, job.batch_size)
+            done = apply_model(spark, pictures, checkpoint, extract_features, schema, made, job.batch_size)
         tables.publish(*made)
-    report.counts["keys by outcome"] = dict(counts.most_common())
+    report.counts["keys by outcome"] = dict(done.outcomes.most_common())
     report.finish(step=trained.step, mean_of_weights=trained.is_mean, features=trained.num_features)
-    return entry.DONE
+    return entry.TOO_MUCH_LOST if done.lost > job.max_loss * done.pictures else entry.DONE
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from ml_images.options import option
 from ml_images.report.job import JobReport
 from ml_images.spark import session
 from ml_images.spark.dataset_join import Inputs
-from ml_images.spark.dataset_layout import LayoutConfig
+from ml_images.spark.dataset_layout import LayoutConfig, uneven
 from ml_images.spark.dataset_publish import open_to_append, publish
 from ml_images.spark.materialize import Options, write_dataset
 from ml_images.spark.split_tables import write_split_tables
@@ -82,7 +82,8 @@ def main(argv: Sequence[str]) -> int:
     missing = lacking(written.labels, vocabulary)
     if written.fold_labels:
         missing |= lacking(written.fold_labels, vocabulary)
-    for line in warnings(missing):
+    odd = uneven(manifest["splits"], job.layout.ranks) if job.append else []
+    for line in (*odd, *warnings(missing)):
         logger.warning(line)
     report.finish(classes=len(vocabulary), labels_without_images=missing, replication=manifest["replication"])
     return entry.DONE

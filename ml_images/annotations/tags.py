@@ -22,7 +22,7 @@ _BAD_CONFIDENCE = reasons.OF_LINES.index(reasons.BAD_CONFIDENCE)
 
 _MAX_MANTISSA = 10**17  # 17 digits and one more fit in 63 bits (19 do not); further ones are below what a double has
 _SMALLEST = 2.0**-149  # of float32: what is seen at all must not become a verified absence
-_MAX_EXPONENT = 10_000
+_MAX_EXPONENT = 10**17  # more than any line has digits that could make up for it, and one more digit fits in 63 bits
 _POWERS = np.array([10.0**k for k in range(23)])  # exact doubles, so that m / 10^k is rounded once
 _BYTE = np.uint64(0xFF)
 NOT_SHORT = 99  # tenths

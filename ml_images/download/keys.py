@@ -15,6 +15,8 @@ from ml_images.download.wanted import Candidate, Wanted
 from ml_images.images.resize import Shrunk
 from ml_images.outcomes import RETRYABLE
 
+NOT_AS_EXPECTED = "is not as expected: "  # in a row's detail, before Candidate.expectation, which ends it
+
 
 @dataclass(frozen=True)
 class Fetched:
@@ -45,6 +47,7 @@ class Job:
     attempts: int = 0
     elapsed_s: float = 0.0
     verdict: tuple[Candidate, Result] | None = None  # unless a candidate is better
+    differs: str = ""  # what is told of a candidate that was not as the list says
 
 
 class Keys:
@@ -90,17 +93,20 @@ class Keys:
             self._finish(job, candidate, result)
             return True
         job.place += 1
+        if result.outcome == "changed":
+            job.differs = f"{candidate.url} {NOT_AS_EXPECTED}{candidate.expectation}"
         if job.verdict is None or result.outcome in RETRYABLE or job.verdict[1].outcome not in RETRYABLE:
             job.verdict = candidate, result
         return False
 
     def _finish(self, job: Job, candidate: Candidate | None, result: Result) -> None:
         self._progress.count_key(result.outcome)
+        differs = "" if result.outcome == "ok" else job.differs
         self.finished.append(
             Fetched(
                 key=job.wanted.key,
                 outcome=result.outcome,
-                detail=result.detail,
+                detail="; ".join(filter(None, (result.detail, differs))),
                 url=candidate.url if candidate is not None else None,
                 final_url=result.final_url,
                 status=result.status,

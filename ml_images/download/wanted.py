@@ -15,6 +15,13 @@ class Candidate:
         """Candidates of one place that expect the same of it get the same from it."""
         return self.size, self.md5, self.rotation
 
+    @property
+    def expectation(self) -> str:
+        """Size and digest as a row's detail tells them, empty where none is expected. spark/url_lists.py makes the same
+        text of a list."""
+        size = "" if self.size is None else f"{self.size} bytes"
+        return ", ".join(filter(None, (size, "" if self.md5 is None else f"MD5 {self.md5.hex()}")))
+
 
 @dataclass(frozen=True)
 class Wanted:

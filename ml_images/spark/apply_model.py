@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 from uuid import uuid4
 
 import pyarrow as pa
@@ -23,6 +23,7 @@ from pyspark.sql import SparkSession
 
 from ml_images import schemas
 from ml_images.errors import InputError
+from ml_images.options import option
 from ml_images.spark import work
 from ml_images.storage import tables
 from ml_images.storage.manifest import read_promises
@@ -31,7 +32,13 @@ from ml_images.storage.paths import join, open_location
 BATCH_BYTES = 32 << 20  # of pictures in memory at once, beside one batch of pixels
 
 _TASK = pa.schema([pa.field("number", pa.int64()), pa.field("part", pa.string())])
-_DONE = pa.schema([pa.field("outcomes", pa.list_(pa.string())), pa.field("counts", pa.list_(pa.int64()))])
+_DONE = pa.schema(
+    [
+        pa.field("outcomes", pa.list_(pa.string())),
+        pa.field("counts", pa.list_(pa.int64())),
+        pa.field("pictures", pa.int64()),
+    ]
+)
 
 
 class Applied(Protocol):
@@ -41,6 +48,34 @@ class Applied(Protocol):
     def outcomes(self) -> list[str]: ...
     @property
     def columns(self) -> list[pa.Array]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApplyConfig:
+    """The options of every job that applies a model."""
+
+    pictures: str = option(help="images table of jobs/download.py, or a data set of jobs/materialize.py")
+    checkpoint: str = option(help="a file that train.py wrote, e.g. RUN/checkpoints/best.safetensors")
+    split: Literal["", "train", "val", "test"] = option("", "of a data set: the rows of this split only")
+    batch_size: int = option(32, "pictures that the network gets at once, fewer where they are large")
+    spark: dict[str, str] = option({}, "Spark settings, e.g. spark.spark.executor.memory=4g")
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
+
+
+@dataclass(frozen=True)
+class Done:
+    """outcomes: how many keys have which; pictures: how many keys had one that was given to the model."""
+
+    outcomes: Counter[str]
+    pictures: int
+
+    @property
+    def lost(self) -> int:
+        """Pictures that the model could not read."""
+        return self.pictures - self.outcomes["ok"]
 
 
 Apply = Callable[[list[bytes]], Applied]
@@ -88,9 +123,9 @@ def apply_model(
     schema: pa.Schema,
     tables_at: tuple[str, str],
     batch_size: int,
-) -> Counter[str]:
+) -> Done:
     """Stage two tables at `tables_at`: what `open_model` says of each picture, by `schema`, whose first column is the
-    key, and the outcome of every key. How many keys have which outcome."""
+    key, and the outcome of every key."""
     for location in tables_at:
         tables.clear_staging(location)
     rows = [{"number": number, "part": part} for number, part in enumerate(pictures.parts)]
@@ -110,7 +145,7 @@ def apply_model(
     counted: Counter[str] = Counter()
     for part in done:
         counted.update(dict(zip(part["outcomes"], part["counts"], strict=True)))
-    return counted
+    return Done(counted, sum(part["pictures"] for part in done))
 
 
 @contextmanager
@@ -139,33 +174,38 @@ def _apply_parts(
     apply = open_model(SparkFiles.get(name), max(1, context.cpus()), int(gpus.addresses[0]) if gpus else -1)
     for row in (row for batch in batches for row in batch.to_pylist()):
         files = [join(location, tables.STAGING, f"part-{row['number']:06d}.parquet") for location in tables_at]
-        counted = _apply_part(row["part"], apply, pictures, schema, files, batch_size)
-        counts = {"outcomes": list(counted), "counts": list(counted.values())}
+        done = _apply_part(row["part"], apply, pictures, schema, files, batch_size)
+        counts = {"outcomes": list(done.outcomes), "counts": list(done.outcomes.values()), "pictures": done.pictures}
         yield pa.RecordBatch.from_pylist([counts], schema=_DONE)
 
 
 def _apply_part(
     part: str, apply: Apply, pictures: Pictures, schema: pa.Schema, files: list[str], batch_size: int
-) -> Counter[str]:
+) -> Done:
     counted: Counter[str] = Counter()
+    there = 0
     with tables.open_part(files[0], schema) as told, tables.open_part(files[1], schemas.OUTCOMES) as outcomes:
         for batch in tables.read_batches(part, pictures.columns, _rows_at_once(part, pictures.column, batch_size)):
-            keys, ends, found = _apply_batch(batch, apply, pictures)
+            ends = batch.column("outcome").to_pylist() if pictures.is_images else ["ok"] * len(batch)
+            there += ends.count("ok")
+            keys, ends, found = _apply_batch(batch, ends, apply, pictures.column)
             outcomes.write_table(pa.table([batch.column("key"), ends], schema=schemas.OUTCOMES))
             if len(keys):
                 told.write_table(pa.table([keys, *found], schema=schema))
             counted.update(ends)
-    return counted
+    return Done(counted, there)
 
 
-def _apply_batch(batch: pa.RecordBatch, apply: Apply, pictures: Pictures) -> tuple[pa.Array, list[str], list[pa.Array]]:
-    """(keys of the pictures that are ok, the outcome of every row, what the model says about the ok ones)."""
-    ends: list[str] = batch.column("outcome").to_pylist() if pictures.is_images else ["ok"] * len(batch)
-    there = [place for place, outcome in enumerate(ends) if outcome == "ok"]
+def _apply_batch(
+    batch: pa.RecordBatch, before: list[str], apply: Apply, column: str
+) -> tuple[pa.Array, list[str], list[pa.Array]]:
+    """(keys of the pictures that are ok, the outcome of every row, what the model says about the ok ones); `before` has
+    the outcomes until now."""
+    there = [place for place, outcome in enumerate(before) if outcome == "ok"]
     if not there:
-        return pa.array([], pa.string()), ends, []
-    data: list[Any] = batch.column(pictures.column).take(pa.array(there)).to_pylist()
-    applied = apply(data)
+        return pa.array([], pa.string()), before, []
+    data: list[Any] = batch.column(column).take(pa.array(there)).to_pylist()
+    applied, ends = apply(data), list(before)
     for place, outcome in zip(there, applied.outcomes, strict=True):
         ends[place] = outcome
     scored = [place for place in there if ends[place] == "ok"]

@@ -7,7 +7,7 @@ not: it reads those of a row group from the runs, in stretches, and writes the g
 
 import itertools
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -56,8 +56,9 @@ class FilePlan:
         return max((first, split) for split, first in self.first_files.items() if first <= file)[1]
 
 
-def plan_files(scratch: str, layout: LayoutConfig, first_file: int) -> FilePlan:
-    """Lay out the rows below `scratch`, files numbered from `first_file` on. InputError where a key is twice in it."""
+def plan_files(scratch: str, layout: LayoutConfig, first_file: int, existing: Mapping[str, int]) -> FilePlan:
+    """Lay out the rows below `scratch`, files numbered from `first_file` on, behind the row groups that each split has.
+    InputError where a key is twice in it."""
     places, sizes, splits = _read_places(scratch)
     layouts, first_files, starts = dict[str, SplitLayout](), dict[str, int](), dict[str, Int64]()
     for number, split in enumerate(SPLITS):
@@ -72,7 +73,7 @@ def plan_files(scratch: str, layout: LayoutConfig, first_file: int) -> FilePlan:
                 f"the images table has {same} keys of split {split} twice: write it again (or, once in 100,000 data "
                 "sets of 17 million rows, two keys have one hash: give another layout.seed)"
             )
-        layouts[split] = lay_out(sizes[mine], layout)
+        layouts[split] = lay_out(sizes[mine], layout, existing[split])
         first_files[split] = first_file
         starts[split] = in_order[layouts[split].first_rows()]
         first_file += layouts[split].files

@@ -1,9 +1,11 @@
-"""How the rows of a split lie in row groups and files: row groups of about equal bytes, a multiple of the ranks.
+"""How the rows of a split lie in row groups and files: row groups of about equal bytes, a multiple of the ranks, also
+together with those that the split has already.
 
 With G row groups and T bytes of pictures, group g ends after the picture whose end lies nearest to (g+1)*T/G. So the
 bytes of a group differ from T/G by the largest picture at most, wherever it is not `row_group_rows` that limits it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,26 +69,35 @@ class SplitLayout:
         return self.bounds[: -1 : self.groups_per_file]
 
 
-def lay_out(sizes: npt.NDArray[np.integer], cfg: LayoutConfig) -> SplitLayout:
-    """The layout of rows whose pictures have `sizes` bytes, in this order.
+def lay_out(sizes: npt.NDArray[np.integer], cfg: LayoutConfig, existing: int = 0) -> SplitLayout:
+    """The layout of rows whose pictures have `sizes` bytes, in this order, behind `existing` row groups of the split.
 
-    There are as few row groups as the two limits allow, a multiple of `ranks`; none is empty. Fewer rows than ranks get
-    a row group each. Where only more row groups than rows would keep to the limits, the multiple comes first: the
-    largest one that is not more than the rows.
+    There are as few row groups as the two limits allow, with the existing ones a multiple of `ranks`; none is empty.
+    Where only more row groups than rows would keep to the limits, the multiple comes first: the largest one that is not
+    more than the rows. Where there are too few rows for any multiple, each is a row group; but behind existing ones, as
+    few row groups are added as the limits allow.
     """
     rows = len(sizes)
-    if rows <= cfg.ranks:
+    lacking = -existing % cfg.ranks
+    most = rows - (rows - lacking) % cfg.ranks
+    step = cfg.ranks
+    if most <= 0 and not existing:
         return SplitLayout(np.arange(rows + 1, dtype=np.int64), max(1, cfg.file_rows))
+    if most <= 0:
+        lacking, most, step = 0, rows, 1
     ends = np.cumsum(sizes, dtype=np.int64)
     least = max(-(-int(ends[-1]) // cfg.row_group_bytes), -(-rows // cfg.row_group_rows))
-    most = rows // cfg.ranks * cfg.ranks
-    groups = min(most, -(-least // cfg.ranks) * cfg.ranks)
+
+    def allowed(wanted: int) -> int:
+        return min(most, wanted + (lacking - wanted) % step)
+
+    groups = allowed(least)
     # By bytes some groups get more rows than others, so up to twice the least number keeps to the rows' limit, too.
     for _ in range(40):
         bounds = _by_bytes(ends, groups)
         if np.diff(bounds).max() <= cfg.row_group_rows or groups == most:
             break
-        groups = min(most, -(-int(groups * _MORE_GROUPS + 1) // cfg.ranks) * cfg.ranks)
+        groups = allowed(int(groups * _MORE_GROUPS + 1))
     limit = max(cfg.row_group_rows, -(-rows // groups))
     return SplitLayout(_within(bounds, limit), max(1, cfg.file_rows * (len(bounds) - 1) // rows))
 
@@ -98,6 +109,17 @@ def _by_bytes(ends: _Ints, groups: int) -> _Ints:
     before = np.where(after > 0, ends[after - 1], 0)
     nearest = after + (ends[after] - targets < targets - before)
     return np.concatenate([[0], nearest, [len(ends)]]).astype(np.int64)
+
+
+def uneven(splits: Mapping[str, Mapping[str, int]], ranks: int) -> list[str]:
+    """A line for each split to which so few rows were appended that its row groups are no multiple of `ranks`."""
+    return [
+        f"split {name} has {told['row_groups']} row groups now, no multiple of layout.ranks={ranks}, for which too few "
+        "rows were appended: every row still comes once, a few row groups are read by two ranks, and later additions "
+        "make up for it"
+        for name, told in splits.items()
+        if told["row_groups"] % ranks
+    ]
 
 
 @compiled

@@ -19,7 +19,7 @@ from ml_images.report.data_card import CARD, data_card
 from ml_images.schemas import SPLITS
 from ml_images.spark.materialize import Options, Written
 from ml_images.storage import tables
-from ml_images.storage.manifest import MANIFEST, FilePromise, promise_metadata, read_promises
+from ml_images.storage.manifest import MANIFEST, FilePromise, promise_metadata, read_promises, write_manifest
 from ml_images.storage.paths import join, open_location
 from ml_images.storage.petastorm import COMMON_METADATA, write_row_group_counts
 
@@ -127,7 +127,7 @@ def _tell(location: str, manifest: dict[str, Any]) -> None:
     common = [COMMON_METADATA, *(f"split={split}/{COMMON_METADATA}" for split in splits)]
     manifest["metadata"] = promise_metadata(location, [_VOCABULARY, *common])
     tables.write_text(join(location, CARD), data_card(manifest))
-    tables.write_json(join(location, MANIFEST), manifest)
+    write_manifest(location, manifest)
 
 
 def _add_splits(splits: dict[str, dict[str, int]], written: Written) -> dict[str, dict[str, int]]:

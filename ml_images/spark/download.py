@@ -32,7 +32,7 @@ from ml_images.spark.crawl_progress import CrawlProgress
 from ml_images.spark.fetch_plan import read_plan, write_plan
 from ml_images.spark.image_parts import ImageParts, PartConfig
 from ml_images.spark.run_options import RunOptions
-from ml_images.spark.url_lists import Entries, has_moved, is_usable
+from ml_images.spark.url_lists import Entries, has_moved, is_expected_otherwise, is_usable
 from ml_images.storage import tables
 
 _TASK = pa.schema([pa.field("task", pa.int64()), pa.field("files", pa.list_(pa.string()))])
@@ -84,6 +84,7 @@ def fetch_missing(
         outcome, url, run_of_row = (F.col(f"final_{name}") for name in ("outcome", "url", "run"))
         is_outdated = (outcome == "bad_entry") & is_usable(columns)
         is_outdated |= has_moved(columns, cfg.base_url, outcome, url)
+        is_outdated |= is_expected_otherwise(F.col("final_detail"))
         is_outdated |= url.isNotNull() & run_options.is_decided_anew(location, options, outcome, run_of_row)
         missing = images_table.pending(missing, rows, is_outdated)
         if not any("{key}" in url for url in columns.urls):

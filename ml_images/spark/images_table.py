@@ -58,24 +58,24 @@ def all_parts(location: str) -> list[str]:
 
 
 def ledger(spark: SparkSession, location: str, names: Sequence[str]) -> DataFrame:
-    """(key, outcome, url, sha256, part, run) of the rows in the parts `names` of `all_parts`, at least one.
+    """(key, outcome, url, detail, sha256, part, run) of the rows in the parts `names` of `all_parts`, at least one.
 
     The frame is of no use any more when a part was written anew: Spark remembers how long files were.
     """
     # Paths below folders that begin with an underscore are read when named one by one. With the schema given, Spark
     # needs no job to find it out.
     rows = spark.read.schema(_ROWS).parquet(*(for_spark(join(location, name)) for name in names))
-    rows = rows.select("key", "outcome", "url", "sha256", "_metadata.file_path")
+    rows = rows.select("key", "outcome", "url", "detail", "sha256", "_metadata.file_path")
     part = F.element_at(F.split(F.col("file_path"), "/"), -1)
     run = F.regexp_extract(part, _RUN, 1).cast("int")
-    return rows.select("key", "outcome", "url", "sha256", part.alias("part"), run.alias("run"))
+    return rows.select("key", "outcome", "url", "detail", "sha256", part.alias("part"), run.alias("run"))
 
 
 def pending(wanted: DataFrame, rows: DataFrame, is_outdated: Column) -> DataFrame:
     """The rows of `wanted` whose key has no final outcome in the ledger `rows`, or one that `is_outdated`: a condition
-    of the columns of `wanted`, and of `final_outcome`, `final_url` and `final_run`."""
+    of the columns of `wanted`, and of `final_outcome`, `final_url`, `final_detail` and `final_run`."""
     final = rows.where(~F.col("outcome").isin(list(outcomes.RETRYABLE)))
-    final = final.select(*(F.col(name).alias(f"final_{name}") for name in ("key", "outcome", "url", "run")))
+    final = final.select(*(F.col(name).alias(f"final_{name}") for name in ("key", "outcome", "url", "detail", "run")))
     is_final = (F.col("key") == F.col("final_key")) & ~F.coalesce(is_outdated, F.lit(False))
     return wanted.join(final, on=is_final, how="left_anti")
 

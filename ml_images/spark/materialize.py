@@ -117,7 +117,7 @@ def write_dataset(
             write_runs(taken(assigned.rows), inputs.images, scratch, num_classes, options.splits, options.layout.seed)
             folder = join(scratch, ROWS_FOLDER)
             parts += [(join(folder, name), "") for name in tables.parts(folder)]
-            plan = plan_files(scratch, options.layout, _next_file(existing))
+            plan = plan_files(scratch, options.layout, _next_file(existing), _row_groups(existing))
     finally:
         joined.unpersist()
     images = count_labels(spark, parts, num_classes)
@@ -177,6 +177,14 @@ def _rows(plan: FilePlan, existing: dict[str, FilePromise]) -> dict[str, int]:
     for name, promise in existing.items():
         rows[_split_of(name)] += promise.rows
     return rows
+
+
+def _row_groups(existing: dict[str, FilePromise]) -> dict[str, int]:
+    """Those that each split has."""
+    return {
+        split: sum(promise.row_groups for name, promise in existing.items() if _split_of(name) == split)
+        for split in SPLITS
+    }
 
 
 def _split_of(name: str) -> str:

@@ -9,9 +9,10 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from ml_images.download.entries import ENTRY, VALUES, ListColumns
+from ml_images.download.keys import NOT_AS_EXPECTED
 from ml_images.errors import InputError
 from ml_images.schemas import LABELS
-from ml_images.spark.url_spelling import let, spelled_alike
+from ml_images.spark.url_spelling import ascii_lower, let, spelled_alike
 from ml_images.storage import tables
 from ml_images.storage.paths import find_files, for_spark
 
@@ -65,6 +66,18 @@ def is_usable(columns: ListColumns) -> Column:
     is_template = F.lit("{key}" in columns.urls[place])
     has_checked = is_template | (F.trim(F.coalesce(F.get("urls", place), F.lit(""))) != "")
     return F.col("urls").isNull() | (is_value("rotation") & (~has_checked | (is_value("size") & is_value("md5"))))
+
+
+def is_expected_otherwise(detail: Column) -> Column:
+    """Does the `detail` of a final row say that a picture was not as expected, and expects the entry something else by
+    now? Pictures stay: they say nothing of the kind."""
+    size = F.regexp_extract(F.coalesce("size", F.lit("")), r"\A\s*0*([0-9]+?)(?:\.0)?\s*\z", 1)
+    given = F.regexp_extract(F.coalesce("md5", F.lit("")), rf"\A\s*({VALUES['md5']})\s*\z", 1)
+    is_base64 = F.length(given) == 24  # not 32; what is neither is "" here, as unbase64 would raise
+    md5 = ascii_lower(F.when(is_base64, F.hex(F.unbase64(given))).otherwise(given))
+    told = [F.when(size != "", F.concat(size, F.lit(" bytes"))), F.when(md5 != "", F.concat(F.lit("MD5 "), md5))]
+    now = F.concat(F.lit(NOT_AS_EXPECTED), F.concat_ws(", ", *told))
+    return F.coalesce(detail.contains(NOT_AS_EXPECTED) & ~detail.endswith(now), F.lit(False))
 
 
 def has_moved(columns: ListColumns, base_url: str, outcome: Column, url: Column) -> Column:

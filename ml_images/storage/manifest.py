@@ -3,15 +3,17 @@
 num_classes   of the vocabulary
 splits        rows and row groups of each split
 labels        positive labels of each split (none in earlier versions)
-lanes         what the row groups of a split are a multiple of
+lanes         what the row groups of a split are a multiple of, where there are rows enough
 replication   null, or what became of the classes' frequencies
 appended      what was added later, and when
 files         by name below the data set: rows, row_groups, bytes, sha256
 metadata      by name: bytes, sha256 of the vocabulary and of each _common_metadata
 config        options of the job that wrote it; with the time, versions and commit
+digest        sha256 of all of this but itself (none in earlier versions)
 """
 
 import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -94,6 +96,17 @@ def promise_metadata(location: str, names: list[str]) -> dict[str, dict[str, Any
     return told
 
 
+def write_manifest(location: str, content: Mapping[str, Any]) -> None:
+    """`content` as the manifest of the data set in `location`, with its digest."""
+    tables.write_json(join(location, MANIFEST), {**content, "digest": _digest(content)})
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    """Of what JSON keeps of it, whatever its order and spelling there."""
+    told = json.loads(json.dumps({name: value for name, value in content.items() if name != "digest"}))
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
 def check_metadata(location: str) -> dict[str, str]:
     """One of STATES for each file without rows that the manifest names, and for the manifest itself, whose totals have
     to be the sums over its files. Where it names none (earlier versions), _common_metadata has to be readable."""
@@ -109,7 +122,9 @@ def check_metadata(location: str) -> dict[str, str]:
         total = sums.setdefault(name.partition("/")[0].removeprefix("split="), {"rows": 0, "row_groups": 0})
         for count in total:
             total[count] += promise[count]
-    return states | {MANIFEST: INTACT if sums == manifest.get("splits") else MISCOUNTED}
+    if sums != manifest.get("splits"):
+        return states | {MANIFEST: MISCOUNTED}
+    return states | {MANIFEST: INTACT if manifest.get("digest", _digest(manifest)) == _digest(manifest) else ALTERED}
 
 
 def _parse_common_metadata(location: str) -> dict[str, str]:

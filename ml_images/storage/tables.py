@@ -69,7 +69,8 @@ def require(location: str, table: str) -> None:
     mark = read_json(join(location, MARK))
     if mark is None or mark["holds"] != table:
         found = f"holds '{mark['holds']}'" if mark else f"has no {MARK}"
-        raise InputError(f"'{location}' is not a {table} table of ml-images: it {found}")
+        article = "an" if table[0] in "aeiou" else "a"
+        raise InputError(f"'{location}' is not {article} {table} table of ml-images: it {found}")
     if not is_done(location):
         raise InputError(f"{table} table '{location}' is not finished (no _SUCCESS); run the job that writes it again")
 

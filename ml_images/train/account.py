@@ -1,6 +1,7 @@
 """What rank 0 tells people: what was derived from options and data before the first step, and how the run ended."""
 
 import sys
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,14 +11,14 @@ from ml_images.provenance import provenance
 from ml_images.train import checkpoint
 from ml_images.train.checkpoint import Position
 from ml_images.train.comm import Comm
-from ml_images.train.data import training_order
+from ml_images.train.data import open_reader
 from ml_images.train.inputs import Inputs
 from ml_images.train.job import TrainJob
 from ml_images.train.journal import RunJournal
 from ml_images.train.loop import Journal, SilentJournal, Task
-from ml_images.train.plan import Stretch
 from ml_images.train.progress import Progress
-from ml_images.train.reader import Stages, most_bytes
+from ml_images.train.reader import Stages
+from ml_images.train.reading_memory import most_bytes
 from ml_images.train.run_folder import RunFolder, write_json
 from ml_images.train.schedule import peak_lr
 
@@ -47,9 +48,13 @@ def open_journal(
             f"epoch {start.epoch + 1} goes on behind {start.place} rows: {left} rows = {steps} steps"
             f" + {left - steps * plan.rows_per_step} left over"
         )
-    stretch = Stretch(0, plan.size, job.data.batch_size, 0, plan.steps * accumulate)
-    most = most_bytes(training_order(inputs.train, job.seed, 0), stretch, inputs.train.largest, max(job.image_sizes))
-    progress.note(f"reading holds at most {most / 1e6:.0f} MB on each rank: row groups and batches")
+    data = replace(job.data, image_size=max(job.image_sizes))
+    splits = inputs.train, replace(inputs.val, replicated=False)  # one after the other; an evaluation repeats nothing
+    most = max(most_bytes(open_reader(split, data), split, data.batch_size, plan.size) for split in splits)
+    progress.note(
+        f"reading holds at most {most / 1e6:.0f} MB on each rank: row groups and batches; pixels of the pictures that "
+        f"{data.decode_threads} threads are decoding come on top"
+    )
     if told:
         progress.note(told)
     progress.note(

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import safetensors.torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from ml_images.errors import InputError
-from ml_images.train.checkpoint import MODEL
+from ml_images.train.checkpoint import weights_to_use
 from ml_images.train.heads import head_of
 from ml_images.train.tf_names import read_npz, to_state_dict
 
@@ -22,7 +22,11 @@ def load_backbone(model: nn.Module, path: Path) -> str:
     The head is taken when it is of the same shape; otherwise the one that `model` was built with stays. Raises
     InputError when the file is none, or when anything but the head is missing, left over or of another shape.
     """
-    return take_backbone(model, read_weights(path), str(path))
+    weights, source = read_weights(path)
+    try:
+        return take_backbone(model, weights, source)
+    except InputError as error:
+        raise InputError(f"{error}; model.name must be the network that it was trained with") from error
 
 
 def take_backbone(model: nn.Module, weights: Mapping[str, Tensor], source: str) -> str:
@@ -56,20 +60,20 @@ def take_backbone(model: nn.Module, weights: Mapping[str, Tensor], source: str) 
     )
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Weights by name. Of a checkpoint those of the model, of any other safetensors file all; an .npz is taken for one
-    of the original's variables. Raises InputError."""
+def read_weights(path: Path) -> tuple[dict[str, Tensor], str]:
+    """Weights by name, and which they are, in words. Of a checkpoint those that evaluation takes, of any other
+    safetensors file all; an .npz is taken for one of the original's variables. Raises InputError."""
     if path.suffix == ".npz":
-        return to_state_dict(read_npz(path))
+        return to_state_dict(read_npz(path)), str(path)
     try:
-        with safe_open(path, framework="pt") as file:
-            names = list(file.keys())
         tensors = safetensors.torch.load_file(path)
     except (SafetensorError, OSError) as error:
-        raise InputError(f"cannot read weights from {path}: {' '.join(str(error).split())}") from error
-    if any(name.startswith(MODEL) for name in names):
-        return {name.removeprefix(MODEL): tensors[name] for name in names if name.startswith(MODEL)}
-    return tensors
+        expected = "expected a checkpoint of train.py, any .safetensors file or an .npz of the original's variables"
+        raise InputError(f"cannot read weights from {path}: {' '.join(str(error).split())}; {expected}") from error
+    weights, is_mean = weights_to_use(tensors)
+    if weights:
+        return weights, f"{path} ({'the mean of its weights' if is_mean else 'the weights of its last step'})"
+    return tensors, str(path)
 
 
 def _few(what: str, names: Sequence[str]) -> str:

@@ -1,6 +1,6 @@
 """Checkpoints: one safetensors file each, tensors and JSON, whole or not there; loading never unpickles.
 
-A file holds what run_state.py names, and where the run was. It is written beside, flushed and renamed, so a
+A file holds what run_state.py names, and where the run was. It is written beside, flushed and moved into place, so a
 killed process leaves the one before; a digest over the tensors finds a file that the disk has damaged since.
 
 What a resumed run shares with one that was never stopped: with one process every tensor, bit by bit; with several
@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import shutil
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +33,9 @@ FORMAT = "ml-images checkpoint 2"
 # last, where there is one, is what was evaluated and is to be used; `mean.updates` counts how often it was moved.
 MODEL, OPTIMIZER, LOSS, MEAN = "model.", "optimizer.", "loss.", "mean."
 BEST = "best.safetensors"  # the one with the highest score, also after its step has been dropped
+UNFINISHED = "unfinished"  # a folder beside them; what a killed process left in it goes with the next save
+
+_SAVING = threading.Lock()  # a thread of a journal that was given up may still write when the next one begins
 
 log = logging.getLogger(__name__)
 
@@ -103,9 +107,11 @@ def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
         "digest": _digest(tensors),
     }
     path = folder / file_name(checkpoint.position)
-    beside = path.with_suffix(".tmp")
-    with storage_errors(path):
-        folder.mkdir(parents=True, exist_ok=True)
+    unfinished = folder / UNFINISHED
+    beside = unfinished / path.name
+    with _SAVING, storage_errors(path):
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
         try:
             beside.touch()
             mode = beside.stat().st_mode & 0o777  # the umask's; safetensors makes its own file, with 0600
@@ -116,7 +122,7 @@ def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
                 _second_name(path, beside)
                 _into_place(beside, folder / BEST)
         finally:
-            beside.unlink(missing_ok=True)
+            shutil.rmtree(unfinished, ignore_errors=True)
         others = [other for other in list_checkpoints(folder) if other != path]
         for old in others[: max(0, len(others) - keep + 1)]:
             old.unlink()
@@ -151,6 +157,19 @@ def load(path: Path) -> Checkpoint:
     if digest != _digest(tensors):
         raise Unreadable(f"{path} is damaged: its digest does not fit its tensors")
     return checkpoint
+
+
+def weights_to_use(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], bool]:
+    """The model's tensors of a checkpoint under the model's names, and whether they are the mean of its weights.
+
+    The mean is taken where the run kept one: it is what was evaluated. Empty for tensors that are not of a checkpoint.
+    """
+    is_mean = f"{MEAN}updates" in tensors
+    prefix = MEAN if is_mean else MODEL
+    found = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    if is_mean:
+        del found["updates"]
+    return found, is_mean
 
 
 def list_checkpoints(folder: Path) -> list[Path]:

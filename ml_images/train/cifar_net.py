@@ -2,7 +2,9 @@
 
 The layout is that of airbench94 (Jordan 2024, "94% on CIFAR-10 in 3.29 seconds", arXiv 2404.00498): a 2x2 convolution
 whose filters whiten the picture, three pairs of 3x3 convolutions that start as identities, GELU, batch norm without a
-scale, a maximum over what is left. Here the classifier has a bias, so that it can start at the classes' frequencies.
+scale, a maximum over what is left. Here the classifier has a bias, so that it can start at the classes' frequencies,
+and logits are not divided by nine: after 34 epochs of CIFAR-10 with Tencent's labels and sigmoids the mAP was 0.969
+with that and 0.973 without.
 """
 
 import torch
@@ -11,7 +13,6 @@ from torch.nn import functional
 
 WHITENING_CHANNELS = 24  # twice the 12 values of a 2x2 patch: each direction and its opposite
 WIDTHS = (64, 256, 256)
-LOGIT_SCALE = 1 / 9
 
 
 class Pair(nn.Module):
@@ -44,14 +45,15 @@ class CifarNet(nn.Module):
         maps = functional.gelu(self.whitening(images))
         for stage in self.stages:
             maps = stage(maps)
-        return self.fc(maps.amax(dim=(2, 3)) * LOGIT_SCALE)
+        return self.fc(maps.amax(dim=(2, 3)))
 
 
 def whiten(model: CifarNet, images: Tensor) -> None:
-    """Set and freeze the filters of the first layer so that 2x2 patches of `images` come out uncorrelated.
+    """Set the filters of the first layer so that 2x2 patches of `images` come out uncorrelated; the bias to zero.
 
     `images` (number, 3, height, width) are some thousand training pictures, normalised as the network gets them. The
-    bias stays free. Without this the first layer is learnt like any other, which took the paper 35 epochs for 21.
+    filters are to stay as they are (model.whitening). Without this the first layer is learnt like any other, which took
+    the paper 35 epochs for 21.
     """
     values = 3 * 2 * 2
     patches = functional.unfold(images.double(), 2).transpose(1, 2).reshape(-1, values)
@@ -63,7 +65,6 @@ def whiten(model: CifarNet, images: Tensor) -> None:
         weight.copy_(torch.cat([filters, -filters]))
         assert model.whitening.bias is not None
         model.whitening.bias.zero_()
-    weight.requires_grad_(False)
 
 
 def _identity(inputs: int, outputs: int) -> nn.Conv2d:

@@ -1,7 +1,6 @@
 """Gradients that are too long together are shortened, where the optimizer itself takes its step.
 
-There they are the mean over ranks already, whatever engine made it: Horovod's optimizer waits for the gradients in its
-own step() and then calls that of the class which it wraps.
+There they are the mean over ranks already, for which the loop waits before it.
 """
 
 from typing import Any

@@ -5,23 +5,29 @@ under torchrun alike. Every collective has an explicit name: Horovod's automatic
 counters drift apart wait for ever. (torch.distributed has no names: there the order alone counts.)
 """
 
-import hashlib
 import json
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from ml_images.errors import InputError
 from ml_images.train.gradients import Compression, GradientAverage, Wait
-from ml_images.train.torch_comm import TorchComm, take_gpu, wait_before_step
+from ml_images.train.torch_comm import TorchComm, take_gpu
+
+
+class RanksLost(Exception):
+    """Ranks are gone, or have kept the others waiting for too long. What was to be changed is in no known state."""
 
 
 class Comm(Protocol):
-    """The processes of a run: `rank` of `size`, and `local_rank` of `local_size` on this machine."""
+    """The processes of a run: `rank` of `size`, and `local_rank` of `local_size` on this machine.
+
+    Under horovodrun whatever waits for others raises RanksLost.
+    """
 
     @property
     def rank(self) -> int: ...
@@ -53,9 +59,6 @@ class Comm(Protocol):
         `compression` makes them 16 bits wide on their way. Raises InputError for a type that the engine cannot send.
         """
 
-    def wrap_optimizer(self, optimizer: Optimizer, model: nn.Module, compression: Compression = "none") -> Optimizer:
-        """`optimizer`, whose step() from now on waits for what `average_gradients` has begun."""
-
     def close(self) -> None:
         """Leave the run; waits for nobody."""
 
@@ -80,9 +83,6 @@ class LocalComm:
     def average_gradients(self, model: nn.Module, compression: Compression = "none") -> GradientAverage:
         return GradientAverage(model, 1, _nothing_to_send)
 
-    def wrap_optimizer(self, optimizer: Optimizer, model: nn.Module, compression: Compression = "none") -> Optimizer:
-        return optimizer
-
     def close(self) -> None:
         pass
 
@@ -94,15 +94,29 @@ def _nothing_to_send(values: Tensor, name: str) -> Wait:
 class HorovodComm:
     """A process started by horovodrun. With several GPUs a process takes the one of its local rank."""
 
+    rank: int
+    size: int
+    local_rank: int
+    local_size: int
+
     def __init__(self) -> None:
         try:
             import horovod.torch as hvd
+            from horovod.common.exceptions import HorovodInternalError
         except ImportError as error:
             raise InputError(
                 f"started by horovodrun, but Horovod cannot be imported ({error}): run make setup"
             ) from error
-        hvd.init()
-        self._hvd = hvd
+        self._hvd, self._error = hvd, HorovodInternalError
+        self._meet()
+
+    def _meet(self) -> None:
+        """Wait until all ranks are there."""
+        hvd = self._hvd
+        try:
+            hvd.init()
+        except ValueError as error:
+            raise RanksLost(f"the ranks did not find each other: {error}") from error
         self.rank, self.size = hvd.rank(), hvd.size()
         self.local_rank, self.local_size = hvd.local_rank(), hvd.local_size()
         if torch.cuda.is_available():
@@ -112,25 +126,29 @@ class HorovodComm:
         return self  # copies of a model that holds it are in the same process
 
     def sum(self, values: Tensor, name: str) -> Tensor:
-        return self._hvd.allreduce(values.contiguous(), name=name, op=self._hvd.Sum)
+        with self._others():
+            return self._hvd.allreduce(values.contiguous(), name=name, op=self._hvd.Sum)
 
     def gather(self, rows: Tensor, name: str) -> Tensor:
-        return self._hvd.allgather(rows.contiguous(), name=name)
+        with self._others():
+            return self._hvd.allgather(rows.contiguous(), name=name)
 
     def broadcast(self, tensors: Mapping[str, Tensor]) -> None:
         ordered = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}  # not channels_last
-        self._hvd.broadcast_parameters(ordered, root_rank=0)
+        with self._others():
+            self._hvd.broadcast_parameters(ordered, root_rank=0)
         for name, tensor in tensors.items():
             if ordered[name].data_ptr() != tensor.data_ptr():
                 tensor.detach().copy_(ordered[name])
 
     def broadcast_json(self, value: Any, name: str) -> Any:
         text = json.dumps(value).encode()  # not hvd.broadcast_object: that one pickles
-        length = self._hvd.broadcast(torch.tensor([len(text)]), root_rank=0, name=f"{name}.length")
-        letters = torch.zeros(int(length), dtype=torch.uint8)
-        if self.rank == 0:
-            letters = torch.frombuffer(bytearray(text), dtype=torch.uint8)
-        return json.loads(bytes(self._hvd.broadcast(letters, root_rank=0, name=f"{name}.text").tolist()))
+        with self._others():
+            length = self._hvd.broadcast(torch.tensor([len(text)]), root_rank=0, name=f"{name}.length")
+            letters = torch.zeros(int(length), dtype=torch.uint8)
+            if self.rank == 0:
+                letters = torch.frombuffer(bytearray(text), dtype=torch.uint8)
+            return json.loads(bytes(self._hvd.broadcast(letters, root_rank=0, name=f"{name}.text").tolist()))
 
     def average_gradients(self, model: nn.Module, compression: Compression = "none") -> GradientAverage:
         if compression == "bf16":
@@ -138,39 +156,62 @@ class HorovodComm:
         return GradientAverage(model, self.size, self._start_sum, compression=compression)
 
     def _start_sum(self, values: Tensor, name: str) -> Wait:
-        handle = self._hvd.allreduce_async_(values, name=name, op=self._hvd.Sum)
-        return lambda: self._hvd.synchronize(handle)
+        with self._others():
+            handle = self._hvd.allreduce_async_(values, name=name, op=self._hvd.Sum)
 
-    def wrap_optimizer(self, optimizer: Optimizer, model: nn.Module, compression: Compression = "none") -> Optimizer:
-        return wait_before_step(optimizer, self.average_gradients(model, compression))
+        def wait() -> None:
+            with self._others():
+                self._hvd.synchronize(handle)
+
+        return wait
+
+    @contextmanager
+    def _others(self) -> Iterator[None]:
+        """Around all that other ranks take part in."""
+        try:
+            yield
+        except self._error as error:
+            first_line = str(error).partition("\n")[0]
+            raise RanksLost(f"rank {self.rank} of {self.size} has lost touch with others: {first_line}") from error
 
     def close(self) -> None:
         self._hvd.shutdown()
 
 
+class ElasticComm(HorovodComm):
+    """A process started by horovodrun --min-np: ranks may be lost and others may come while the run goes on."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Event()
+        super().__init__()
+        from horovod.common.elastic import notification_manager
+
+        notification_manager.init()  # tells horovodrun where it can reach this process
+        notification_manager.register_listener(self)
+
+    def on_hosts_updated(self, timestamp: int, update: int) -> None:
+        """Called by a thread of Horovod, on rank 0 only."""
+        self._changed.set()
+
+    def is_changing(self) -> bool:
+        """Whether hosts have come or are about to go, so that `regroup` would make another group; only rank 0 knows."""
+        return self._changed.is_set()
+
+    def regroup(self) -> None:
+        """Leave this group of ranks and wait for the next: `rank` and `size` are others then. All ranks that are left
+        have to call it. The ranks that were there before come first: rank 0 is one of them. Raises RanksLost."""
+        self._hvd.shutdown()
+        self._changed.clear()  # what is told from here on is about the next group
+        self._meet()
+
+
 def open_comm(environment: Mapping[str, str]) -> Comm:
     """The processes that this one belongs to, by the variables that horovodrun or torchrun has set for it."""
     if "HOROVOD_RANK" in environment:
-        return HorovodComm()
+        return ElasticComm() if environment.get("HOROVOD_ELASTIC") == "1" else HorovodComm()
     if "RANK" in environment:
         return TorchComm(environment)
     return LocalComm()
-
-
-def weights_digest(model: nn.Module) -> bytes:
-    """32 bytes that are equal for models with bit-equal parameters (statistics of batch norm are not looked at)."""
-    digest = hashlib.sha256()
-    for name, parameter in model.named_parameters():
-        digest.update(name.encode())
-        digest.update(parameter.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
-    return digest.digest()
-
-
-def ranks_that_differ(model: nn.Module, comm: Comm) -> list[int]:
-    """Ranks whose parameters are not bit-equal to those of rank 0; the same list on every rank."""
-    mine = torch.frombuffer(bytearray(weights_digest(model)), dtype=torch.uint8).reshape(1, -1)
-    digests = comm.gather(mine, "weights_digest")
-    return [rank for rank in range(comm.size) if not torch.equal(digests[rank], digests[0])]
 
 
 @contextmanager

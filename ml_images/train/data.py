@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import torch
+from torch import Tensor
 
 from ml_images.errors import InputError
 from ml_images.options import option
@@ -25,13 +27,14 @@ from ml_images.schemas import DATASET
 from ml_images.storage.paths import join
 from ml_images.train.dataset import Split, check_folder
 from ml_images.train.decode import decode_crop
+from ml_images.train.group_size import COLUMNS, LABELS, GroupSize
 from ml_images.train.order import EpochOrder
 from ml_images.train.plan import Stretch, training_stretch
 from ml_images.train.reader import BadImages, Batch, Reader, Row, Stages
 from ml_images.train.replication import copies_of_groups
 from ml_images.train.resolution import ResolutionConfig, image_size
-from ml_images.train.row_groups import COLUMNS, LABELS, ArrowRowGroups, RowGroup, RowGroups, to_row_group
-from ml_images.train.transforms import Augmentation, Preprocessing, evaluation_crop, training_crop
+from ml_images.train.row_groups import ArrowRowGroups, RowGroup, RowGroups, to_row_group
+from ml_images.train.transforms import Augmentation, Preprocessing, evaluation_crop, normalise, training_crop
 
 if TYPE_CHECKING:
     from petastorm.transform import TransformSpec
@@ -45,13 +48,17 @@ class DataConfig:
     image_size: int = option(224, "side of the square that the network sees, in pixels")
     augmentation: Augmentation = option(
         "standard",
-        "of training pictures: crops by area, flips and colour; or the crops, turns and colours of ML-Images",
+        "of training pictures: crops by area, flips and colour; the crops, turns and colours of ML-Images; shift: "
+        "small pictures moved by up to an eighth, flips and colour",
     )
     crop_area_min: float = option(
         0.08, "smallest share of a picture's area that a training crop keeps; ML-Images: 0.7 in code, 0.05 in the paper"
     )
     colour: float = option(0.0, "by how much brightness, contrast and saturation may change (standard); 0: not at all")
-    evaluation: Preprocessing = option("standard", "the crop that is evaluated; ml_images, ml_images_single: specs 2.5")
+    evaluation: Preprocessing = option(
+        "standard",
+        "the crop that is evaluated; ml_images, ml_images_single: specs 2.5; whole: the middle square, all of it",
+    )
     decode_threads: int = option(2, "threads that decode pictures, per rank")
     bad_images: BadImages = option(
         "raise", "a picture that cannot be decoded stops the run, or is left out and counted"
@@ -95,6 +102,14 @@ def training_batches(
         decode_crop(row.image, lambda width, height: crop(place, width, height), out)
 
     return open_reader(split, config, stages).batches(training_order(split, seed, epoch), stretch, fill)
+
+
+def training_pictures(split: Split, config: DataConfig, count: int, seed: int) -> Tensor:
+    """float32 (pictures, 3, side, side): what the network sees in the first steps of a run of one rank, but for changed
+    colours; `count` of them and the rest of a batch, where there are as many."""
+    stretch = Stretch(0, 1, config.batch_size, 0, -(-min(count, split.rows) // config.batch_size))
+    batches = training_batches(split, config, stretch, seed=seed, epoch=0)
+    return torch.cat([normalise(batch.images[batch.mask], config.augmentation) for batch in batches])
 
 
 @dataclass
@@ -249,9 +264,12 @@ class PetastormRowGroups:
                 next(reader)
         except (OSError, pa.ArrowException, StopIteration) as error:
             raise InputError(f"{place} cannot be read: {' '.join(str(error).split())}") from error
-        (rows,) = taken
+        rows = taken.pop()  # Petastorm's readers are cycles: what they hold would stay until these are looked for
         table = pa.table([pa.array(rows[name].tolist(), DATASET.field(name).type) for name in LABELS], LABELS)
         return to_row_group(table, rows["image"].tolist(), self._split.row_groups[group], place)
+
+    def beside(self, size: GroupSize) -> int:
+        return size.beside_petastorm
 
 
 class _Stopped:

@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 from bisect import bisect_right
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +24,7 @@ from ml_images.errors import InputError
 from ml_images.storage.manifest import MANIFEST
 from ml_images.storage.paths import join, open_location, resolve
 from ml_images.storage.petastorm import COMMON_METADATA, ROW_GROUPS
+from ml_images.train.group_size import GroupSize, largest_of, sizes_of
 
 PETASTORM_PREFIX = b"dataset-toolkit."  # every other key of Petastorm's holds a pickle
 
@@ -35,7 +35,7 @@ FOOTERS_AT_ONCE = 16  # read by threads: 5,000 footers on a store that answers a
 class Split:
     """One split of a data set: its folder, its files by name and the rows of their row groups, one after the other.
 
-    lanes: what the number of row groups is a multiple of; largest: bytes of the largest row group in memory, about.
+    lanes: what the number of row groups is a multiple of, mostly. largest: of the row groups, the most of each.
     replicated: rows may be wanted more than once an epoch, by the column `replication`.
     """
 
@@ -45,7 +45,7 @@ class Split:
     files: tuple[str, ...]
     groups_per_file: tuple[int, ...]
     row_groups: tuple[int, ...]
-    largest: int
+    largest: GroupSize
     replicated: bool = False
 
     @property
@@ -64,7 +64,7 @@ class Split:
 
 class _Footer(NamedTuple):
     rows: list[int]  # of each row group
-    largest: int
+    largest: GroupSize
 
 
 def check_folder(location: str) -> str:
@@ -140,7 +140,7 @@ def read_split(location: str, name: str) -> Split:
         files=tuple(files),
         groups_per_file=tuple(len(footer.rows) for footer in footers),
         row_groups=row_groups,
-        largest=max((footer.largest for footer in footers), default=0),
+        largest=largest_of(footer.largest for footer in footers),
         replicated=bool(manifest.get("replication")),
     )
 
@@ -189,16 +189,14 @@ def _manifest(filesystem: fs.FileSystem, path: str) -> dict[str, Any]:
 
 def _footer(filesystem: fs.FileSystem, path: str) -> _Footer:
     try:
-        footer = pq.read_metadata(path, filesystem=filesystem)
+        with filesystem.open_input_file(path) as source, pq.ParquetFile(source) as opened:
+            missing = set(schemas.DATASET.names) - set(opened.schema_arrow.names)
+            if missing:
+                raise InputError(f"{path} lacks the columns {', '.join(sorted(missing))} of a data set")
+            sizes = sizes_of(opened)
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{path} is not a readable Parquet file: {' '.join(str(error).split())}") from error
-    missing = set(schemas.DATASET.names) - set(footer.schema.to_arrow_schema().names)
-    if missing:
-        raise InputError(f"{path} lacks the columns {', '.join(sorted(missing))} of a data set")
-    groups: Iterable[pq.RowGroupMetaData] = [footer.row_group(index) for index in range(footer.num_row_groups)]
-    return _Footer(
-        [group.num_rows for group in groups], max((int(group.total_byte_size) for group in groups), default=0)
-    )
+    return _Footer([size.rows for size in sizes], largest_of(sizes))
 
 
 def _key_values(filesystem: fs.FileSystem, path: str) -> dict[bytes, bytes]:

@@ -2,7 +2,8 @@
 
 The crop is chosen from the size in the header, and only its part of the picture is decoded, at 1/2, 1/4 or 1/8 of the
 size where the crop is large enough for that. Ordinary files go through TurboJPEG; where that is not installed through
-simplejpeg, whole; and unusual ones (CMYK, turned by EXIF) through Pillow.
+simplejpeg, whole; and unusual ones (CMYK, turned by EXIF, odd in any way) through Pillow, which also decides what is a
+picture when it is fetched: what is `ok` there can be trained with.
 """
 
 import io
@@ -18,7 +19,7 @@ from PIL import ExifTags, Image
 from ml_images.images.orientation import upright
 from ml_images.train import turbojpeg
 from ml_images.train.crops import Crop
-from ml_images.train.resample import resample
+from ml_images.train.resample import reflect, resample
 
 ChooseCrop = Callable[[int, int], Crop]  # of the width and the height of a picture
 UInt8 = NDArray[np.uint8]
@@ -30,6 +31,7 @@ _SHRINKS = 8, 4, 2, 1
 _EXIF = b"Exif\0\0"
 _FILL = 0xFF
 _LAST = 0xDA, 0xD9  # start of scan, end of image
+_SCAN = b"\xff\xda"  # nowhere else in a scan: there 0xFF is followed by 0 or a restart
 
 
 class BadImage(Exception):
@@ -41,24 +43,29 @@ def decode_crop(data: bytes, choose: ChooseCrop, out: UInt8) -> None:
 
     Raises BadImage, and leaves anything in `out` then.
     """
-    side = out.shape[0]
     if not _is_turned(data):
         decoder = turbojpeg.decoder()
-        header = None if decoder is None else decoder.header(data)
-        if decoder is not None and header is not None:
-            crop = choose(header.width, header.height)
-            shrink = _shrink(crop, side)
-            try:
-                region = decoder.decode(data, header, _pixels_of(crop, header, shrink, side), shrink)
-            except ValueError as error:
-                raise BadImage(str(error)) from error
-            left, upper, right, lower = (edge / shrink for edge in crop.box)
-            moved = (left - region.x, upper - region.y, right - region.x, lower - region.y)
-            resample(region.pixels, moved, out, antialias=crop.antialias, mirror=crop.mirror)
-            return
-        if decoder is None and _decode_whole(data, choose, out):
+        is_filled = _decode_whole(data, choose, out) if decoder is None else _decode_part(decoder, data, choose, out)
+        if is_filled:
             return
     _decode_unusual(data, choose, out)
+
+
+def _decode_part(decoder: turbojpeg.Decoder, data: bytes, choose: ChooseCrop, out: UInt8) -> bool:
+    """As decode_crop, by TurboJPEG; False for what Pillow has to look at: also all that libjpeg only warns of, such as
+    bytes too many before a marker, which Pillow passes over."""
+    header = decoder.header(data)
+    if header is None:
+        return False
+    crop = choose(header.width, header.height)
+    shrink = _shrink(crop, out.shape[0])
+    try:
+        region = decoder.decode(data, header, _pixels_of(crop, header, shrink, out.shape[0]), shrink)
+    except ValueError:
+        return False
+    size = -(-header.width // shrink), -(-header.height // shrink)
+    _fill(out, region.pixels, (region.x, region.y), size, crop, shrink)
+    return True
 
 
 def _decode_whole(data: bytes, choose: ChooseCrop, out: UInt8) -> bool:
@@ -73,13 +80,13 @@ def _decode_whole(data: bytes, choose: ChooseCrop, out: UInt8) -> bool:
         pixels = simplejpeg.decode_jpeg(data, "RGB", **(least if shrink > 1 else {}))
     except ValueError:
         return False
-    # A pixel of the shrunk picture is exactly `shrink` by `shrink` of the whole; the last ones stick out.
-    left, upper, right, lower = (edge / shrink for edge in crop.box)
-    resample(pixels, (left, upper, right, lower), out, antialias=crop.antialias, mirror=crop.mirror)
+    _fill(out, pixels, (0, 0), (pixels.shape[1], pixels.shape[0]), crop, shrink)
     return True
 
 
 def _decode_unusual(data: bytes, choose: ChooseCrop, out: UInt8) -> None:
+    if data.count(_SCAN) > turbojpeg.MOST_SCANS:  # Pillow has no limit
+        raise BadImage(f"it has more than {turbojpeg.MOST_SCANS} scans")
     try:
         image = Image.open(io.BytesIO(data), formats=("JPEG",))
         pixels = np.asarray(image.convert("RGB"))
@@ -88,7 +95,20 @@ def _decode_unusual(data: bytes, choose: ChooseCrop, out: UInt8) -> None:
         raise BadImage(f"{type(error).__name__}: {error}") from error
     pixels = np.ascontiguousarray(upright(pixels, orientation))
     crop = choose(pixels.shape[1], pixels.shape[0])
-    resample(pixels, crop.box, out, antialias=crop.antialias, mirror=crop.mirror)
+    _fill(out, pixels, (0, 0), (pixels.shape[1], pixels.shape[0]), crop, 1)
+
+
+def _fill(out: UInt8, pixels: UInt8, at: tuple[int, int], size: tuple[int, int], crop: Crop, shrink: int) -> None:
+    """Put `crop` into `out`. pixels: those from `at` (x, y) on of a picture shrunk to `size`, all that the crop needs.
+
+    A pixel of the shrunk picture is exactly `shrink` by `shrink` of the whole; the last ones stick out.
+    """
+    x, y = at
+    left, upper, right, lower = (edge / shrink for edge in crop.box)
+    if crop.reflect:
+        needed = _needed(crop, shrink, out.shape[0])
+        pixels, (x, y) = reflect(pixels, at, size, needed), needed[:2]
+    resample(pixels, (left - x, upper - y, right - x, lower - y), out, antialias=crop.antialias, mirror=crop.mirror)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -128,12 +148,24 @@ def _shrink(crop: Crop, side: int) -> int:
 
 def _pixels_of(crop: Crop, header: turbojpeg.Header, shrink: int, side: int) -> tuple[int, int, int, int]:
     """The pixels of the shrunk picture that the crop needs: the triangle of the filter reaches beyond the box by half a
-    pixel of the square, and the box of a shrunk picture is off by less than one."""
+    pixel of the square, and the box of a shrunk picture is off by less than one. What is reflected into a crop lies
+    within as well, as its box reaches less than half of itself beyond the picture."""
+    left, upper, right, lower = _needed(crop, shrink, side)
+    return (
+        max(0, left),
+        max(0, upper),
+        min(-(-header.width // shrink), right),
+        min(-(-header.height // shrink), lower),
+    )
+
+
+def _needed(crop: Crop, shrink: int, side: int) -> tuple[int, int, int, int]:
+    """_pixels_of, also beyond the picture."""
     left, upper, right, lower = (edge / shrink for edge in crop.box)
     beyond_x, beyond_y = (2 + math.ceil(extent / side / 2) for extent in (right - left, lower - upper))
     return (
-        max(0, math.floor(left) - beyond_x),
-        max(0, math.floor(upper) - beyond_y),
-        min(-(-header.width // shrink), math.ceil(right) + beyond_x),
-        min(-(-header.height // shrink), math.ceil(lower) + beyond_y),
+        math.floor(left) - beyond_x,
+        math.floor(upper) - beyond_y,
+        math.ceil(right) + beyond_x,
+        math.ceil(lower) + beyond_y,
     )

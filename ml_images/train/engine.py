@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ml_images.options import option
 from ml_images.train.gradients import Compression
@@ -33,14 +33,15 @@ class EngineConfig:
         """Within: layers compute in `precision`."""
         return torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
-    def arrange(self, images: Tensor) -> Tensor:
-        """`images` (batch, 3, height, width) in the order that the model's filters have."""
-        return images.contiguous(memory_format=torch.channels_last) if self.channels_last else images
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """The order in which the model's filters lie, and pictures are to."""
+        return torch.channels_last if self.channels_last else torch.contiguous_format
 
     def prepare(self, model: nn.Module) -> nn.Module:
         """`model`, arranged and compiled in place: its tensors keep their names. To be done before training."""
         if self.channels_last:
-            model = model.to(memory_format=torch.channels_last)
+            model = model.to(memory_format=self.memory_format)
         if self.compile:
             model.compile()
         return model

@@ -92,9 +92,11 @@ class GradientAverage:
         self._begun = self._paused = False
         if size == 1:
             self._buckets = []
-        for bucket in self._buckets:
-            for parameter in bucket.parameters:
-                parameter.register_post_accumulate_grad_hook(partial(self._ready, bucket))
+        self._hooks = [
+            parameter.register_post_accumulate_grad_hook(partial(self._ready, bucket))
+            for bucket in self._buckets
+            for parameter in bucket.parameters
+        ]
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -116,6 +118,12 @@ class GradientAverage:
         for bucket in self._buckets:
             bucket.finish()
         self._next, self._begun = 0, False
+
+    def close(self) -> None:
+        """Look at the model's gradients no more, which another average may do then. What was begun is forgotten."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks, self._buckets, self._begun = [], [], False
 
     def _ready(self, bucket: Bucket, parameter: Tensor) -> None:
         if self._paused:

@@ -11,6 +11,7 @@ from ml_images.errors import InputError
 from ml_images.train.class_tables import COUNTS, read_hierarchy, read_training_images
 from ml_images.train.comm import Comm
 from ml_images.train.dataset import Split, digest_of, read_split
+from ml_images.train.group_size import GroupSize
 from ml_images.train.job import TrainJob
 from ml_images.train.label_counts import LabelCounts
 from ml_images.train.metrics import ClassFacts
@@ -36,13 +37,21 @@ class Inputs:
         return None if images is None else LabelCounts(torch.from_numpy(images), self.train.rows)
 
 
-def read_inputs(job: TrainJob, comm: Comm) -> Inputs:
-    """The splits, the plan and the classes. Raises InputError for data that the job cannot be made with."""
+def read_inputs(job: TrainJob, comm: Comm, known: Inputs | None = None) -> Inputs:
+    """The splits, the plan and the classes. Raises InputError for data that the job cannot be made with.
+
+    `known`: what rank 0 was told before, with other ranks; then only the plan is made anew.
+    """
 
     def look() -> Any:
-        train = read_split(job.data.path, "train")
-        plan = plan_epoch(train, job.data.batch_size * job.engine.accumulate, comm.size, sure_rows(train))
-        parts = [dataclasses.asdict(part) for part in (train, read_split(job.data.path, "val"), plan)]
+        train = known.train if known else read_split(job.data.path, "train")
+        rows = known.plan.rows if known else sure_rows(train)
+        plan = plan_epoch(train, job.data.batch_size, comm.size, rows, job.engine.accumulate)
+        val = known.val if known else read_split(job.data.path, "val")
+        parts = [dataclasses.asdict(part) for part in (train, val, plan)]
+        if known:
+            facts = vars(known.classes).items()
+            return [*parts, known.data_digest, {name: v if v is None else v.tolist() for name, v in facts}]
         return [*parts, digest_of(train), _read_classes(job, train)]
 
     train, val, plan, data_digest, told = from_rank_0(comm, look, "inputs")
@@ -69,4 +78,4 @@ def _read_classes(job: TrainJob, train: Split) -> dict[str, list[int] | None]:
 def _split(told: dict[str, Any]) -> Split:
     """A Split that came as JSON, which has no tuples."""
     values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
-    return Split(**values)
+    return Split(**values | {"largest": GroupSize(*told["largest"])})

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from ml_images.options import option
 from ml_images.train.data import DataConfig
+from ml_images.train.elastic import ElasticConfig
 from ml_images.train.ema import EmaConfig
 from ml_images.train.engine import EngineConfig
 from ml_images.train.loop import LoopConfig
@@ -34,6 +35,7 @@ class TrainJob(LoopConfig):
     schedule: ScheduleConfig = dataclasses.field(default_factory=ScheduleConfig)
     ema: EmaConfig = dataclasses.field(default_factory=EmaConfig)
     engine: EngineConfig = dataclasses.field(default_factory=EngineConfig)
+    elastic: ElasticConfig = dataclasses.field(default_factory=ElasticConfig)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from ml_images.train import checkpoint
 from ml_images.train.checkpoint import Checkpoint, Position
+from ml_images.train.checkpoint_writer import CheckpointWriter
 from ml_images.train.evaluation import Evaluation
 from ml_images.train.progress import Progress
 from ml_images.train.reader import Stages
@@ -34,10 +35,11 @@ class RunJournal:
     ) -> None:
         self._folder, self._progress, self._writer = folder, progress, writer
         self._state, self._config = state, config
-        self._images_per_step, self._keep = images_per_step, keep
+        self._images_per_step, self._checkpoints = images_per_step, CheckpointWriter(folder.checkpoints, keep)
         self._stages, self._before = stages, Stages()
 
     def step(self, step: int, epoch: int, loss: float, lr: float, waited_s: float) -> None:
+        self._checkpoints.check()
         self._progress.step(step, epoch, loss, lr, waited_s, self._stages.slowest)
         self._draw("train/loss", loss, step)
         self._draw("train/lr", lr, step)
@@ -56,8 +58,10 @@ class RunJournal:
         self._progress.note(line)
 
     def save(self, position: Position, score: float | None) -> None:
-        kept = Checkpoint(position, score, self._config, self._state.tensors())
-        checkpoint.save(self._folder.checkpoints, kept, self._keep)
+        self._checkpoints.save(Checkpoint(position, score, self._config, self._state.tensors()))
+
+    def finish(self) -> None:
+        self._checkpoints.wait()
 
     def _reading(self, record: dict[str, Any]) -> str:
         """How long rank 0 waited for data in the epoch, and what its reading threads did."""

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from ml_images.options import option
+from ml_images.train.agreement import ranks_that_differ
 from ml_images.train.checkpoint import Position
-from ml_images.train.comm import Comm, ranks_that_differ
+from ml_images.train.comm import Comm
 from ml_images.train.engine import EngineConfig
 from ml_images.train.evaluation import Evaluation
 from ml_images.train.gradients import GradientAverage
@@ -31,11 +32,15 @@ class LoopConfig:
     checkpoint_every_steps: int = option(
         0, "steps between checkpoints within an epoch; 0: at the end of each epoch only"
     )
+    compare_every_steps: int = option(
+        100, "steps between comparisons of all ranks' weights; 0: at evaluations and checkpoints only"
+    )
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("eval_every_epochs", 1), ("checkpoint_every_steps", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be >= {least}, got {getattr(self, name)}")
+        least = {"epochs": 1, "eval_every_epochs": 1, "checkpoint_every_steps": 0, "compare_every_steps": 0}
+        for name, bound in least.items():
+            if getattr(self, name) < bound:
+                raise ValueError(f"{name} must be >= {bound}, got {getattr(self, name)}")
 
 
 class Diverged(Exception):
@@ -53,7 +58,10 @@ class Journal(Protocol):
         """An epoch is done."""
 
     def save(self, position: Position, score: float | None) -> None:
-        """All ranks hold the same state: keep it."""
+        """All ranks hold the same state: keep it as it is now. It may be written later, while training goes on."""
+
+    def finish(self) -> None:
+        """Return when all that was to be kept is written."""
 
 
 class SilentJournal:
@@ -66,6 +74,9 @@ class SilentJournal:
         pass
 
     def save(self, position: Position, score: float | None) -> None:
+        pass
+
+    def finish(self) -> None:
         pass
 
 
@@ -101,13 +112,49 @@ class Task:
     mean_decay: float  # what a step leaves of the mean of weights, where one is kept
 
 
+def _nothing(position: Position) -> None:
+    pass
+
+
 def fit(
-    task: Task, config: LoopConfig, start: Position, comm: Comm, journal: Journal, stop: Callable[[], bool]
+    task: Task,
+    config: LoopConfig,
+    start: Position,
+    comm: Comm,
+    journal: Journal,
+    stop: Callable[[], bool],
+    reached: Callable[[Position], None] = _nothing,
 ) -> Position:
     """Train from `start` to the end of the last epoch; stops before, with a checkpoint, once `stop()` is true anywhere.
 
-    Returns where it stopped. Raises Diverged on every rank at the same step.
+    `reached` is called on every rank behind each step and each epoch.
+
+    Returns where it stopped. Raises Diverged on every rank at the same step. Either way nobody leaves before all is
+    written that was to be kept: launchers end every rank as soon as one leaves in trouble, rank 0 in the middle of it.
     """
+    try:
+        end = _train(task, config, start, comm, journal, stop, reached)
+    except Diverged:
+        _finish(journal, comm)
+        raise
+    _finish(journal, comm)
+    return end
+
+
+def _finish(journal: Journal, comm: Comm) -> None:
+    journal.finish()
+    comm.sum(torch.zeros(1), "finish")
+
+
+def _train(
+    task: Task,
+    config: LoopConfig,
+    start: Position,
+    comm: Comm,
+    journal: Journal,
+    stop: Callable[[], bool],
+    reached: Callable[[Position], None],
+) -> Position:
     task.state.model.train()
     task.reading.load_state_dict(start.reading)
     position = start
@@ -119,11 +166,13 @@ def fit(
             loss, stopping = train_step(task, feed, position, lr, comm, stop())
             position = position.after_step(loss, task.rows_per_step, task.reading.state_dict())
             journal.step(position.step, position.epoch, loss, lr, feed.waited_s - waited_s)
+            if comm.size > 1 and _is_due(config.compare_every_steps, position):
+                _compare(task.state.model, comm, position.step)
+            reached(position)
             if stopping:
                 _save(task.state, position, comm, journal)
                 return position
-            due = config.checkpoint_every_steps and position.step % config.checkpoint_every_steps == 0
-            if due and position.step_in_epoch < position.steps_per_epoch:
+            if _is_due(config.checkpoint_every_steps, position) and position.step_in_epoch < position.steps_per_epoch:
                 _save(task.state, position, comm, journal)
         waited_s = feed.waited_s
         del feed  # an evaluation needs the memory of its batches
@@ -141,7 +190,12 @@ def fit(
         task.reading.next_epoch()
         position = position.next_epoch(task.reading.state_dict())
         _finish_epoch(task, config, position, record, comm, journal)
+        reached(position)
     return position
+
+
+def _is_due(every_steps: int, position: Position) -> bool:
+    return every_steps > 0 and position.step % every_steps == 0
 
 
 class _Feed:
@@ -244,8 +298,14 @@ def _check(model: nn.Module, comm: Comm, step: int) -> None:
         raise Diverged(
             f"weights are not finite after step {step}{first}: the run stops without saving; try a smaller optim.lr"
         )
+    _compare(model, comm, step)
+
+
+def _compare(model: nn.Module, comm: Comm, step: int) -> None:
+    """Raise Diverged on all ranks unless their weights are the same, bit by bit."""
     differing = ranks_that_differ(model, comm)
     if differing:
         raise Diverged(
-            f"after step {step} the weights of rank {', '.join(map(str, differing))} differ from those of rank 0"
+            f"after step {step} the weights of rank {', '.join(map(str, differing))} differ from those of the other "
+            "ranks: the run stops; the same command goes on from the last checkpoint, in which all were alike"
         )

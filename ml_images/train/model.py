@@ -7,6 +7,7 @@ from torch import nn
 
 from ml_images.options import option
 from ml_images.train.batch_norm import freeze_batch_norms
+from ml_images.train.cifar_net import CifarNet
 from ml_images.train.comm import Comm
 from ml_images.train.freezing import freeze_stages
 from ml_images.train.networks import build_network, check_name
@@ -28,8 +29,14 @@ class ModelConfig:
         "local", "statistics of each rank's batch, of all ranks' batches, or the running ones as they are"
     )
 
+    whitening: bool = option(
+        False, "of cifar_net: begin with a first layer that whitens training pictures, and train all but its filters"
+    )
+
     def __post_init__(self) -> None:
         check_name(self.name)
+        if self.whitening and self.name != "cifar_net":
+            raise ValueError(f"model.whitening=true needs model.name=cifar_net, got {self.name}")
         if self.frozen_stages < 0:
             raise ValueError(f"model.frozen_stages must be >= 0, got {self.frozen_stages}")
 
@@ -48,4 +55,7 @@ def build_model(config: ModelConfig, num_classes: int, comm: Comm | None = None)
         synchronise_batch_norms(model, comm)
     if config.frozen_stages:
         freeze_stages(model, config.frozen_stages)
+    if config.whitening:
+        assert isinstance(model, CifarNet)
+        model.whitening.weight.requires_grad_(False)
     return model

@@ -45,7 +45,7 @@ class OptimConfig:
 def build_optimizer(config: OptimConfig, model: nn.Module) -> Optimizer:
     """The optimizer of the parameters of `model` that are to be trained.
 
-    Its step must see whole gradients: with several ranks wrap it by Comm.wrap_optimizer.
+    Its step must see whole gradients: those of all ranks are there after GradientAverage.wait.
     """
     groups = list(parameter_groups(config, model))
     if config.clip_norm:

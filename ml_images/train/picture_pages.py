@@ -23,11 +23,18 @@ class _Stored:
         return pa.py_buffer(content)
 
 
-def are_plain(opened: pq.ParquetFile, group: int, column: int) -> bool:
-    """Can `read_pictures` read this column?"""
-    kind, chunk = opened.schema.column(column), opened.metadata.row_group(group).column(column)
+def column_numbers(whole: pq.RowGroupMetaData) -> dict[str, int]:
+    """Where in a row group the chunk of each column lies, by the column's name. ParquetFile.schema would tell, too, but
+    it and the footer (some 70 KB) hold each other until somebody looks for such cycles."""
+    paths = (whole.column(number).path_in_schema for number in range(whole.num_columns))
+    return {path.partition(".")[0]: number for number, path in enumerate(paths)}
+
+
+def are_plain(field: pa.Field, chunk: pq.ColumnChunkMetaData) -> bool:
+    """Can `read_pictures` read this chunk of the column `field`?"""
     return (
-        kind.max_definition_level == kind.max_repetition_level == 0
+        not field.nullable
+        and not pa.types.is_nested(field.type)
         and chunk.physical_type == "BYTE_ARRAY"
         and chunk.compression == "UNCOMPRESSED"
         and set(chunk.encodings) == {"PLAIN", "RLE"}  # RLE: of the levels, which there are none of

@@ -63,21 +63,24 @@ class Stretch:
         return first + (self.rank - first) % self.size + np.arange(self.batch_size, dtype=np.int64) * self.size
 
 
-def plan_epoch(split: Split, batch_size: int, size: int, rows: int | None = None) -> EpochPlan:
-    """The plan of a training epoch over `rows` places (all rows, unless some come several times).
+def plan_epoch(split: Split, batch_size: int, size: int, rows: int | None = None, accumulate: int = 1) -> EpochPlan:
+    """The plan of a training epoch over `rows` places (all rows, unless some come several times), in which the
+    `accumulate` batches that a step has on each rank count as one.
 
-    Raises InputError when there is not one full batch for each rank.
+    Raises InputError when there is not one full step for each rank.
     """
     rows = split.rows if rows is None else rows
-    steps = rows // (batch_size * size)
+    images = batch_size * accumulate
+    steps = rows // (images * size)
     if not steps and rows < size:
         raise InputError(f"{split.location} has {rows} rows for {size} ranks: start at most {rows} ranks")
     if not steps:
+        pieces = f" x engine.accumulate={accumulate} = {images}" if accumulate > 1 else ""
         raise InputError(
-            f"data.batch_size={batch_size} on {'one rank' if size == 1 else f'each of {size} ranks'} is more than the "
-            f"{rows} rows of {split.location}: choose at most {rows // size}"
+            f"data.batch_size={batch_size}{pieces} on {'one rank' if size == 1 else f'each of {size} ranks'} is more "
+            f"than the {rows} rows of {split.location}: choose at most {rows // size}"
         )
-    return EpochPlan(rows, steps, batch_size, size)
+    return EpochPlan(rows, steps, images, size)
 
 
 def training_stretch(rows: int, batch_size: int, rank: int, size: int, place: int) -> Stretch:

@@ -30,7 +30,7 @@ from ml_images.train.row_groups import Row, RowGroup, RowGroups
 
 BATCHES_AHEAD = 2  # being decoded, or ready, while a step runs
 _ROWS_AT_ONCE = 8  # decoded by a thread before it asks again: 5 ms
-_READ_AT_ONCE = 2  # row groups: an object store answers after some 50 ms
+READ_AT_ONCE = 2  # row groups: an object store answers after some 50 ms
 
 BadImages = Literal["raise", "skip"]
 Fill = Callable[[Row, int, NDArray[np.uint8]], None]  # row, its place, where its pixels go
@@ -87,7 +87,8 @@ class Stages:
 
 @dataclass(frozen=True)
 class Reader:
-    """What all epochs of a run share. side: of the pictures; num_classes: what targets may name."""
+    """What all epochs of a run share. side: of the pictures; num_classes: what targets may name. How much memory it
+    takes is told by reading_memory.py."""
 
     groups: RowGroups
     side: int
@@ -101,15 +102,14 @@ class Reader:
         skipped, for a broken picture."""
         ring = collections.deque(self._slots(stretch.batch_size) for _ in range(BATCHES_AHEAD + 1))
         held = HeldGroups(self.groups, order, stretch, self.stages)
-        reading = ThreadPoolExecutor(_READ_AT_ONCE, thread_name_prefix="read")
+        reading = ThreadPoolExecutor(READ_AT_ONCE, thread_name_prefix="read")
         decoding = ThreadPoolExecutor(self.threads, thread_name_prefix="decode")
         ahead: collections.deque[_Begun] = collections.deque()
         try:
             for step in range(stretch.steps):
                 if len(ahead) == BATCHES_AHEAD:
-                    done = ahead.popleft()
-                    yield self._finish(done)
-                    ring.append(done.images)
+                    yield self._finish(ahead[0])
+                    ring.append(ahead.popleft().images)  # no more of it stays: its rows hold labels of row groups
                 held.advance(step, step - len(ahead), reading)
                 ahead.append(self._begin(held.rows(step), stretch.places(step), ring.popleft(), fill, decoding))
             while ahead:
@@ -244,13 +244,6 @@ class HeldGroups:
         loaded = _Loaded(self._groups.read(group), self._order.rows_of(group))
         self._stages.add("read", time.perf_counter() - began)
         return loaded
-
-
-def most_bytes(order: EpochOrder, stretch: Stretch, largest: int, side: int) -> int:
-    """Bytes that a rank holds at most while it reads `stretch`: row groups of up to `largest` bytes, and batches."""
-    end = min(stretch.end, order.total)
-    groups = most_held(order.pieces(stretch.rank, stretch.size, stretch.start, end), order.lanes, stretch)
-    return groups * largest + (BATCHES_AHEAD + 1) * stretch.batch_size * side * side * 3
 
 
 class _Loaded(NamedTuple):

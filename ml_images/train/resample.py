@@ -33,6 +33,33 @@ def resample(
     _resample(lines, left, upper, right, lower, antialias, mirror, out.reshape(height, -1), height, width)
 
 
+def reflect(pixels: UInt8, at: tuple[int, int], size: tuple[int, int], box: tuple[int, int, int, int]) -> UInt8:
+    """The pixels in `box` (left, upper, right, lower) of a picture of `size` (width, height) that goes on as its mirror
+    image: left of its first column comes its second. pixels: those from `at` (x, y) on, all that this needs."""
+    return _reflect(pixels, *at, *size, *box)
+
+
+@compiled
+def _reflect(
+    pixels: UInt8, x: int, y: int, width: int, height: int, left: int, upper: int, right: int, lower: int
+) -> UInt8:
+    out = np.empty((lower - upper, right - left, 3), np.uint8)
+    for row in range(upper, lower):
+        line = pixels[_mirrored(row, height) - y]
+        for column in range(left, right):
+            at = _mirrored(column, width) - x
+            for colour in range(3):
+                out[row - upper, column - left, colour] = line[at, colour]
+    return out
+
+
+@compiled
+def _mirrored(place: int, size: int) -> int:
+    """Which of `size` pixels of a line stands at any place."""
+    last = size - 1
+    return last - abs(last - place % max(1, 2 * last))
+
+
 @compiled
 def _resample(
     pixels: UInt8,

@@ -1,4 +1,4 @@
-"""The learning rate of a step: warm-up, then one of four ways down.
+"""The learning rate of a step: warm-up, then one of five ways down.
 
 All is given in epochs and the peak in images, so a run means the same on any number of ranks.
 """
@@ -19,8 +19,9 @@ FIRST_STAIR, STAIR_GROWTH = 0.125, 1.297
 @dataclass(frozen=True)
 class ScheduleConfig:
     warmup_epochs: float = option(5.0, "epochs over which the learning rate rises to its peak; ML-Images: 8")
-    name: Literal["cosine", "ml_images", "steps", "restarts"] = option(
-        "cosine", "cosine: to zero; ml_images: its 8 stairs up, then steps; steps: divided by 10; restarts: SGDR"
+    name: Literal["cosine", "linear", "ml_images", "steps", "restarts"] = option(
+        "cosine",
+        "cosine, linear: to zero; ml_images: its 8 stairs up, then steps; steps: divided by 10; restarts: SGDR",
     )
     decay_every_epochs: float = option(25.0, "of ml_images and steps, counted from the start of the run")
     cycle_epochs: float = option(10.0, "of restarts: the first cosine, after the warm-up")
@@ -54,6 +55,13 @@ def factor(step: int, warmup_steps: int, total_steps: int) -> float:
 def half_cosine(step: int, steps: int) -> float:
     """From 1 in step 0 to 0 in step `steps`."""
     return 0.5 * (1 + math.cos(math.pi * step / max(1, steps)))
+
+
+def linear_factor(step: int, warmup_steps: int, total_steps: int) -> float:
+    """As `factor` with a line down to zero: how short runs on small pictures end (arXiv 2404.00498)."""
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    return (total_steps - step) / max(1, total_steps - warmup_steps)
 
 
 def ml_images_factor(step: int, warmup_steps: int, decay_steps: int) -> float:
@@ -93,6 +101,8 @@ def lr_schedule(config: ScheduleConfig, peak: float, epochs: int, steps_per_epoc
         return max(1, round(epochs * steps_per_epoch))
 
     warmup = round(config.warmup_epochs * steps_per_epoch)
+    if config.name == "linear":
+        return lambda step: peak * linear_factor(step, warmup, epochs * steps_per_epoch)
     if config.name == "ml_images":
         return lambda step: peak * ml_images_factor(step, warmup, steps(config.decay_every_epochs))
     if config.name == "steps":

@@ -10,8 +10,12 @@ import torch
 from ml_images.errors import InputError
 from ml_images.train.backbone import load_backbone
 from ml_images.train.checkpoint import Checkpoint, Position
+from ml_images.train.cifar_net import CifarNet, whiten
 from ml_images.train.comm import Comm
+from ml_images.train.data import training_pictures
+from ml_images.train.elastic import Commit
 from ml_images.train.ema import WeightMean
+from ml_images.train.host_memory import keep_freed_memory
 from ml_images.train.inputs import Inputs
 from ml_images.train.job import TrainJob
 from ml_images.train.label_counts import start_from_prior
@@ -24,15 +28,19 @@ from ml_images.train.rank_0 import from_rank_0
 from ml_images.train.run_folder import RunFolder
 from ml_images.train.run_state import RunState
 
+WHITENED = 2048  # pictures that whitening looks at: two million patches, of which 12 by 12 covariances are wanted
+
 
 def build(job: TrainJob, inputs: Inputs, comm: Comm) -> tuple[RunState, torch.device]:
     """The network and all that is trained with it, on this rank's device, weights drawn from the seed.
 
     Raises InputError, on all ranks, for stages that the network has not.
     """
-    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // comm.local_size))
+    torch.set_num_threads(max(1, min(torch.get_num_threads(), len(os.sched_getaffinity(0)) // comm.local_size)))
     torch.manual_seed(job.seed)
     device = torch.device("cuda", comm.local_rank) if torch.cuda.is_available() else torch.device("cpu")
+    if device.type == "cpu":
+        keep_freed_memory()
     num_classes = inputs.train.num_classes
     model = job.engine.prepare(build_model(job.model, num_classes, comm).to(device))
     counts = inputs.counts if job.loss.needs_counts else None
@@ -41,14 +49,25 @@ def build(job: TrainJob, inputs: Inputs, comm: Comm) -> tuple[RunState, torch.de
     return RunState(model, build_optimizer(job.optim, model), loss, mean), device
 
 
-def open_run(job: TrainJob, config: dict[str, Any], inputs: Inputs, task: Task, comm: Comm) -> tuple[Position, str]:
+def open_run(
+    job: TrainJob, config: dict[str, Any], inputs: Inputs, task: Task, comm: Comm, commit: Commit | None = None
+) -> tuple[Position, str]:
     """Put all ranks where the run goes on, at its start or at a checkpoint, and then claim the output folder.
 
-    Returns the place, and one line on what it began with, "" where there is nothing to say.
+    Where rank 0 has been in the run already, with other ranks, it goes on at its `commit`. Returns the place, and one
+    line on what it began with, "" where there is nothing to say.
     """
     folder = RunFolder(job.output)
 
     def claim() -> Any:
+        if commit and commit.position:
+            position = continue_from(commit.position, task.reading, job.epochs, inputs.plan)
+            commit.restore(task.state)
+            folder.forget_after(position.epoch)
+            return [
+                dataclasses.asdict(position),
+                f"the ranks have changed: {comm.size} go on behind step {position.step}",
+            ]
         folder.refuse_foreign()
         start = folder.find_start(job.resume)
         if start is None:
@@ -78,6 +97,9 @@ def begin(job: TrainJob, inputs: Inputs, state: RunState) -> str:
             start_from_prior(state.model, inputs.counts)
         except ValueError as error:
             raise InputError(f"prior_bias=true does not go with model.name={job.model.name}: {error}") from error
+    if job.model.whitening:
+        assert isinstance(state.model, CifarNet)
+        whiten(state.model, training_pictures(inputs.train, job.data, WHITENED, job.seed))
     told = load_backbone(state.model, Path(job.start_from)) if job.start_from else ""
     state.begin_mean()
     return told

@@ -32,7 +32,7 @@ def make_task(job: TrainJob, inputs: Inputs, state: RunState, device: torch.devi
         if data.augmentation == "ml_images" or data.colour:
             chances = chances_of_colour(job.seed, epoch, batch.places)
             images = recolour(images, data.augmentation, data.colour, chances)
-        images = job.engine.arrange(normalise(images, data.augmentation))
+        images = normalise(images, data.augmentation, job.engine.memory_format)
         targets = from_sparse(batch.targets, inputs.train.num_classes, batch.mask, device, job.loss.unlisted_is)
         if batch.mask.all() or not batch.mask.any():
             return images, targets

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from ml_images.errors import InputError
 from ml_images.train.gradients import Compression, GradientAverage, Wait
@@ -79,9 +78,6 @@ class TorchComm:
     def average_gradients(self, model: nn.Module, compression: Compression = "none") -> GradientAverage:
         return GradientAverage(model, self.size, _start_sum, BUCKET_BYTES, compression)
 
-    def wrap_optimizer(self, optimizer: Optimizer, model: nn.Module, compression: Compression = "none") -> Optimizer:
-        return wait_before_step(optimizer, self.average_gradients(model, compression))
-
     def close(self) -> None:
         dist.destroy_process_group()
 
@@ -100,9 +96,3 @@ def take_gpu(local_rank: int, local_size: int) -> None:
     if local_size > torch.cuda.device_count():
         raise InputError(f"{local_size} processes on a machine with {torch.cuda.device_count()} GPUs")
     torch.cuda.set_device(local_rank)
-
-
-def wait_before_step(optimizer: Optimizer, average: GradientAverage) -> Optimizer:
-    """`optimizer`, whose step() first waits for `average`."""
-    optimizer.register_step_pre_hook(lambda *_: average.wait())
-    return optimizer

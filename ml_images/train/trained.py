@@ -16,7 +16,6 @@ from ml_images.errors import InputError
 from ml_images.train import checkpoint
 from ml_images.train.backbone import take_backbone
 from ml_images.train.calibration import Activation
-from ml_images.train.checkpoint import MEAN, MODEL
 from ml_images.train.heads import head_of
 from ml_images.train.known_labels import Unlisted
 from ml_images.train.networks import build_network, check_name
@@ -80,9 +79,7 @@ def load_trained(path: Path) -> Trained:
         raise InputError(
             f"checkpoint: {path} is of a run that this version does not know ({type(error).__name__}: {error})"
         ) from error
-    has_mean = any(tensor.startswith(MEAN) for tensor in found.tensors)
-    weights = _named(found.tensors, MEAN if has_mean else MODEL)
-    weights.pop("updates", None)  # of the mean
+    weights, is_mean = checkpoint.weights_to_use(found.tensors)
     num_classes = _classes_of(name, weights, path)
     model = build_network(name, num_classes)
     take_backbone(model, weights, str(path))
@@ -92,7 +89,7 @@ def load_trained(path: Path) -> Trained:
         image_size=image_size,
         preprocessing=preprocessing,
         step=found.position.step,
-        is_mean=has_mean,
+        is_mean=is_mean,
         run=found.config,
     )
 
@@ -100,10 +97,6 @@ def load_trained(path: Path) -> Trained:
 def choose_device(number: int = 0) -> torch.device:
     """The GPU of this number where there are any, otherwise the CPU."""
     return torch.device("cuda", number) if torch.cuda.is_available() else torch.device("cpu")
-
-
-def _named(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _classes_of(name: str, weights: Mapping[str, Tensor], path: Path) -> int:

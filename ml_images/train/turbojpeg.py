@@ -17,12 +17,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+MOST_SCANS = 100  # a progressive picture has some ten; one of 64 KB can have thousands of empty ones
+
 _DECOMPRESS = 1  # enum TJINIT
 _STOP_ON_WARNING, _SUBSAMPLING, _WIDTH, _HEIGHT, _COLOURS, _SCAN_LIMIT = 0, 4, 5, 6, 8, 13  # enum TJPARAM
 _RGB = 0  # enum TJPF
 _CMYK, _YCCK = 3, 4  # enum TJCS
 _BLOCK_WIDTHS = {0: 8, 1: 16, 2: 16, 3: 8, 4: 8, 5: 32, 6: 8}  # pixels of an iMCU, by enum TJSAMP
-_MOST_SCANS = 100  # a progressive picture has some ten; one of 64 KB can have thousands of empty ones
 
 
 class _Fraction(ctypes.Structure):
@@ -64,7 +65,7 @@ class Decoder:
         if not handle:
             raise MemoryError("TurboJPEG cannot make a decoder")
         self._library.tj3Set(handle, _STOP_ON_WARNING, 1)  # half a picture must not carry the labels of a whole one
-        self._library.tj3Set(handle, _SCAN_LIMIT, _MOST_SCANS)
+        self._library.tj3Set(handle, _SCAN_LIMIT, MOST_SCANS)
         return handle
 
     def _reopen(self) -> None:
@@ -86,7 +87,7 @@ class Decoder:
         """At least the pixels in `box` (left, upper, right, lower, of the picture at 1/`shrink`), for the `header` of
         these very bytes, which was asked for last. They are the decoder's, and last until it decodes again.
 
-        Raises ValueError for a file that is broken where it was read.
+        Raises ValueError for a file that is broken, or only odd, where it was read.
         """
         width, height = -(-header.width // shrink), -(-header.height // shrink)
         left, upper, right, lower = box

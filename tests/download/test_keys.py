@@ -58,6 +58,21 @@ def test_the_next_candidate_is_asked_for_when_the_one_before_has_failed() -> Non
 
 
 @pytest.mark.parametrize(
+    ("last", "outcome", "detail"),
+    [
+        (Result("changed"), "changed", "a is not as expected: 7 bytes, MD5 " + "0a" * 16),
+        (Result("not_found"), "not_found", "a is not as expected: 7 bytes, MD5 " + "0a" * 16),
+        (Result("redirect_error", "to ''"), "redirect_error", "to ''; a is not as expected: 7 bytes, MD5 " + "0a" * 16),
+        (Result("ok"), "ok", ""),
+    ],
+)
+def test_a_row_without_a_picture_tells_what_was_expected_in_vain(last: Result, outcome: str, detail: str) -> None:
+    made, _ = keys(Answers(a=Result("changed"), b=last))
+    made.take_in(Wanted("k", (Candidate("a", 7, b"\n" * 16), *([] if outcome == "changed" else [Candidate("b")]))))
+    assert (only(made).outcome, only(made).detail) == (outcome, detail)
+
+
+@pytest.mark.parametrize(
     ("outcomes", "told"),
     [
         (("not_found", "forbidden"), "forbidden"),

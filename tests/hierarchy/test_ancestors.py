@@ -37,6 +37,16 @@ def test_a_chain_of_all_classes_is_followed_to_its_end():
     assert found.depths.tolist() == [3, 2, 1, 0]
 
 
+def test_classes_below_all_others_before_them_are_found_once_each():
+    found = find_ancestors([list(range(c)) for c in range(300)])  # 2^298 ways up from the last to the first
+    assert lists(found.indptr, found.indices) == [list(range(c)) for c in range(300)]
+    assert found.depths.tolist() == list(range(300))
+
+
+def test_no_class_at_all_has_no_ancestors():
+    assert find_ancestors([]).indptr.tolist() == [0]
+
+
 @pytest.mark.real_data
 def test_ancestors_of_the_published_vocabulary(shared_data):
     data = (shared_data / "ml-images" / "dictionary_and_semantic_hierarchy.txt").read_bytes()

@@ -377,6 +377,7 @@ def test_lists_of_urls_with_fall_backs_sizes_and_digests(
     assert found["gone"]["url"].endswith("/im_3.png") and found["gone"]["attempts"] == 2
     assert (found["turned"]["width"], found["turned"]["height"]) == (30, 40)
     assert found["nonsense"]["detail"] == "size 'many' is no number of bytes"
+    assert found["longer"]["detail"] == f"status 200; {server.url}-/copy/2/im_3.png is not as expected: 1 bytes"
     counts = json.loads((tmp_path / "out" / "report.json").read_text())["counts"]
     assert counts["lists"] == {"list rows without a key": 2, "list rows whose key came before": 1}
     assert "list rows whose key came before      1" in capsys.readouterr().out
@@ -387,6 +388,14 @@ def test_lists_of_urls_with_fall_backs_sizes_and_digests(
     again = json.loads((tmp_path / "out" / "report.json").read_text())["counts"]
     assert again["keys"]["fetched"] == 1  # what has no URL or is still none is not looked for again
     assert again["lists"] == counts["lists"]
+    # What a list expects by now decides anew, not what it has in other letters.
+    lines[4] = lines[4].replace(md5["im_1.png"], base64.b64decode(md5["im_1.png"]).hex())
+    lines[5] = f"longer,{server.url}-/copy/2/im_3.png,,{len(good['im_3.png'])},,"
+    before = fetched(server)
+    (tmp_path / "list.csv").write_text("\n".join(lines).replace("many", "").replace(",45", ",46") + "\n")
+    assert download.main([*argv, f"urls={tmp_path / 'list.csv'}", *columns, "max_loss=1"]) == 0
+    assert fetched(server) - before == Counter(["/-/copy/2/im_3.png"])
+    assert {row["key"]: row["outcome"] for row in images_of(tmp_path / "out")} == after | {"longer": "ok"}
 
 
 def test_final_rows_are_fetched_again_where_their_url_or_what_decided_about_them_has_changed(

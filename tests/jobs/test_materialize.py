@@ -213,6 +213,6 @@ def test_unfinished_or_wrong_tables_are_refused(chain: Any, tmp_path: Path) -> N
     (tmp_path / "images" / "_SUCCESS").unlink()
     with pytest.raises(InputError, match="not finished"):
         materialize.main([f"annotations={chain.annotate}", f"images={tmp_path}/images", f"output={tmp_path}/out"])
-    with pytest.raises(InputError, match="is not a images table"):
+    with pytest.raises(InputError, match="is not an images table"):
         materialize.main([f"annotations={chain.annotate}", f"images={chain.annotate}/labels", f"output={tmp_path}/out"])
     assert not (tmp_path / "out").exists()

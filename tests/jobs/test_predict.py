@@ -12,7 +12,7 @@ from trained_builder import untrained, write_checkpoint
 
 from ml_images import schemas
 from ml_images.errors import InputError
-from ml_images.jobs import cooccur, predict
+from ml_images.jobs import cooccur, features, predict
 from ml_images.spark import apply_model
 from ml_images.storage import tables
 from ml_images.train.picture_model import PictureModel
@@ -74,7 +74,9 @@ def test_pictures_that_a_model_cannot_read_are_counted_and_keep_their_key(spark:
             tables.write_part(f"{tmp_path}/images/part-000001.parquet", table)
     checkpoint = write_checkpoint(tmp_path / "run", untrained())
     words = [f"pictures={tmp_path}/images", f"checkpoint={checkpoint}", f"output={tmp_path}/out", "top=1"]
-    assert predict.main(words) == 0
+    assert predict.main([*words, "max_loss=0.49"]) == 3  # two of the four pictures
+    assert predict.main([*words, "max_loss=0.5"]) == 0
+    assert features.main([*words[:2], f"output={tmp_path}/features", "max_loss=0.49"]) == 3
     ends = pq.read_table(tmp_path / "out" / "outcomes").to_pylist()
     assert {row["key"]: row["outcome"] for row in ends} == {
         "a": "ok",
@@ -117,6 +119,7 @@ def test_wrong_input_is_one_line_and_writes_nothing(chain: Any, tmp_path: Path) 
         (f"checkpoint={tmp_path}", "is not a whole checkpoint"),
         ("top=-1", "top must be >= 0, got -1"),
         ("batch_size=0", "batch_size must be at least 1, got 0"),
+        ("max_loss=2", "max_loss is a share from 0 to 1, got 2"),
         ("names=true", "names=true, but neither"),
     ):
         with pytest.raises(InputError, match=says) as caught:

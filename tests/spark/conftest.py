@@ -78,6 +78,17 @@ class Pictures:
 
 
 @pytest.fixture
+def places() -> list[list[str]]:
+    """Four places in the web, each in all its spellings."""
+    return [
+        ["http://h.example/a%20b.jpg", "HTTP://H.example:80/a b.jpg", "  http://h.example/a b.jpg#top "],
+        ["http://h.example/other.jpg"],
+        ["https://h.example:443/ü.jpg", "https://h.example/%C3%BC.jpg"],
+        ["https://h.example", "https://h.example:443", "https://h.example/?"],
+    ]
+
+
+@pytest.fixture
 def pictures(tmp_path: Path) -> Pictures:
     """360 keys, 2 of them without an image."""
     made = Pictures(tmp_path)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ml_images.spark.dataset_layout import LayoutConfig, SplitLayout, lay_out
+from ml_images.spark.dataset_layout import LayoutConfig, SplitLayout, lay_out, uneven
 
 sizes_of_pictures = st.lists(st.integers(1, 100_000), max_size=400).map(lambda sizes: np.array(sizes, np.int64))
 configs = st.builds(
@@ -62,6 +62,34 @@ def test_real_sizes_give_equal_bytes_whichever_limit_counts(limit_bytes: int, li
     assert layout.row_groups % 32 == 0
     # As few as the limits allow, but for what differing sizes ask for.
     assert layout.row_groups <= 1.35 * max(sizes.sum() / limit_bytes, len(sizes) / limit_rows) + 32
+
+
+@given(sizes_of_pictures.filter(len), configs, st.integers(1, 200))
+def test_row_groups_that_come_make_those_there_a_multiple_of_the_ranks_or_are_as_few_as_can_be(
+    sizes: np.ndarray, cfg: LayoutConfig, existing: int
+) -> None:
+    layout = lay_out(sizes, cfg, existing)
+    rows = np.diff(layout.bounds)
+    assert (layout.bounds[0], layout.rows, layout.row_groups) == (0, len(sizes), len(rows))
+    assert (rows >= 1).all()
+    possible = [groups for groups in range(1, len(sizes) + 1) if (existing + groups) % cfg.ranks == 0]
+    if possible:
+        assert layout.row_groups in possible
+        most = possible[-1]
+    else:
+        most = len(sizes)
+        if len(sizes) <= cfg.row_group_rows and sizes.sum() <= cfg.row_group_bytes:
+            assert layout.row_groups == 1
+    assert rows.max() <= cfg.row_group_rows or layout.row_groups == most
+    assert sizes.sum() / layout.row_groups <= cfg.row_group_bytes or layout.row_groups == most
+
+
+def test_what_is_appended_to_row_groups_known_answer() -> None:
+    ten, cfg = np.full(10, 7), LayoutConfig(ranks=4, row_group_rows=100)
+    assert [lay_out(ten, cfg, existing).row_groups for existing in (0, 8, 9, 10, 11)] == [4, 4, 3, 2, 1]
+    assert [lay_out(ten[:3], cfg, existing).row_groups for existing in (0, 8, 9)] == [3, 1, 3]
+    told = {"train": {"rows": 1, "row_groups": 12}, "val": {"rows": 1, "row_groups": 9}}
+    assert [line.partition(",")[0] for line in uneven(told, 4)] == ["split val has 9 row groups now"]
 
 
 @given(sizes_of_pictures, configs)

@@ -14,6 +14,7 @@ from ml_images.errors import InputError
 from ml_images.jobs import materialize, verify
 from ml_images.labels.splits import SplitConfig, assign_splits
 from ml_images.storage import tables
+from ml_images.train.class_tables import read_training_images
 from ml_images.train.dataset import read_split
 
 pytestmark = pytest.mark.spark
@@ -26,7 +27,7 @@ def digests(dataset: Path) -> dict[str, str]:
 
 
 def test_new_keys_become_new_files_by_the_same_rule(
-    pictures: Any, spark: object, splits_of: Callable[[Path], dict[str, str]]
+    pictures: Any, spark: object, splits_of: Callable[[Path], dict[str, str]], caplog: pytest.LogCaptureFixture
 ) -> None:
     words = [*pictures.argv(), "splits.val=0.3", "replication.kind=uniform", "replication.threshold=0.2"]
     assert materialize.main(words) == 0
@@ -40,13 +41,17 @@ def test_new_keys_become_new_files_by_the_same_rule(
     found = splits_of(dataset)
     keys = sorted(pictures.data)
     assert found == dict(zip(keys, assign_splits(keys, SplitConfig(val=0.3)).to_pylist(), strict=True))
-    manifest = json.loads((dataset / "_manifest.json").read_text())
+    text = (dataset / "_manifest.json").read_text()
+    manifest = json.loads(text)
     assert manifest["appended"][0]["rows"] == 89
     assert "89 of them were appended" in (dataset / "_card.md").read_text()
     for split in ("train", "val"):
         read = read_split(str(dataset), split)  # manifest, _common_metadata and footers agree
         assert len(read.row_groups) % 3 == 0
     assert verify.main([f"dataset={dataset}"]) == 0
+    (dataset / "_manifest.json").write_text(text.replace('"lanes": 3', '"lanes": 4'))
+    assert verify.main([f"dataset={dataset}"]) == 1
+    (dataset / "_manifest.json").write_text(text)
     counts = json.loads((pictures.folder / "out/report.json").read_text())["counts"]["rows"]
     assert (counts["in the data set"], counts["in the data set before"]) == (89, 358)
     rows = pq.read_table(dataset / "split=train").to_pylist()
@@ -57,6 +62,14 @@ def test_new_keys_become_new_files_by_the_same_rule(
     assert materialize.main([*words, "append=true"]) == 0
     assert digests(dataset) == after
     assert json.loads((dataset / "_manifest.json").read_text())["files"] == manifest["files"]
+    # A single row is no multiple of three row groups, which is told.
+    caplog.clear()
+    pictures.add(["one-more"])
+    assert materialize.main([*words, "append=true"]) == 0
+    told = json.loads((dataset / "_manifest.json").read_text())["splits"]
+    ((split, row_groups),) = [(name, more["row_groups"]) for name, more in told.items() if more["row_groups"] % 3]
+    assert row_groups == manifest["splits"][split]["row_groups"] + 1
+    assert f"split {split} has {row_groups} row groups now, no multiple of layout.ranks=3" in caplog.text
 
 
 def test_an_interrupted_append_leaves_the_old_data_set(
@@ -80,7 +93,16 @@ def test_an_interrupted_append_leaves_the_old_data_set(
         now = digests(dataset)
         assert {name: now[name] for name in before} == before
         assert (len(now) > len(before)) == (step != "tables.move_staged")
+    # Between publishing and the tables beside the data set, which are of another state of it then: readers say so.
+    with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="killed"):
+        patched.setattr("ml_images.jobs.materialize.write_split_tables", fail)
+        materialize.main([*words, "append=true"])
+    with pytest.raises(InputError, match=r"was cut off; run it again with append=true"):
+        read_training_images(read_split(str(dataset), "train"))
     assert materialize.main([*words, "append=true"]) == 0
+    counted = read_training_images(read_split(str(dataset), "train"))
+    assert counted is not None
+    assert counted.sum() == json.loads((dataset / "_manifest.json").read_text())["labels"]["train"]
     assert verify.main([f"dataset={dataset}"]) == 0
     rows = sum(pq.read_metadata(dataset / name).num_rows for name in tables.parts(str(dataset)))
     assert rows == len(pictures.data)

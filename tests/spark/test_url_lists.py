@@ -9,8 +9,9 @@ from pyspark.sql import functions as F
 
 from ml_images import schemas
 from ml_images.download.entries import BadEntry, ListColumns, to_wanted
+from ml_images.download.keys import NOT_AS_EXPECTED
 from ml_images.errors import InputError
-from ml_images.spark.url_lists import Entries, has_moved, is_usable, read_entries
+from ml_images.spark.url_lists import Entries, has_moved, is_expected_otherwise, is_usable, read_entries
 from ml_images.storage import tables
 
 OPEN_IMAGES = ListColumns(
@@ -113,6 +114,24 @@ def is_taken(row: dict[str, Any], columns: ListColumns) -> bool:
     except BadEntry:
         return False
     return True
+
+
+def test_spark_and_workers_agree_on_what_is_expected_of_a_picture(spark: Any) -> None:
+    sizes = [None, " ", "0", " 007 ", "\t70.0", "70", "12345678901234567890"]
+    digests = [None, "", "KFukvivpCM5QXl5SqKe41g==", " " + "0a" * 16, "0A" * 16, "ab+/" * 5 + "aB=="]
+    urls, columns = ["http://h/a"], ListColumns(key="id", urls=["url"], size="size", md5="md5")
+    entries = [(size, md5) for size in sizes for md5 in digests]
+    told = [to_wanted("k", urls, *entry, None, columns).candidates[0].expectation for entry in entries]
+    assert len(set(told)) == 5 * 4  # 70 is 70.0, and a digest is the same in large letters
+    rows = [
+        (size, md5, f"http://h/a {NOT_AS_EXPECTED}{before}", before != now)
+        for before in sorted({*told} - {""})
+        for (size, md5), now in zip(entries, told, strict=True)
+    ]
+    rows += [(size, md5, detail, False) for size, md5 in entries for detail in (None, "more than 5 redirects")]
+    rows += [(size, md5, f"http://h/a {NOT_AS_EXPECTED}7 bytes", True) for size, md5 in (("many", None), ("8", "?"))]
+    frame = spark.createDataFrame(rows, "size string, md5 string, detail string, other boolean")
+    assert frame.where(is_expected_otherwise(F.col("detail")) != F.col("other")).collect() == []
 
 
 def moved(spark: Any, rows: list[tuple[Any, ...]], columns: ListColumns, base_url: str = "") -> list[bool]:

@@ -8,7 +8,14 @@ import pytest
 
 from ml_images.errors import InputError
 from ml_images.storage import tables
-from ml_images.storage.manifest import FilePromise, check_file, check_metadata, read_promises, unlisted
+from ml_images.storage.manifest import (
+    FilePromise,
+    check_file,
+    check_metadata,
+    read_promises,
+    unlisted,
+    write_manifest,
+)
 
 TABLE = pa.table({"key": pa.array(["a", "b", "c"]), "image": pa.array([b"1", b"22", b"333"])})
 
@@ -82,3 +89,38 @@ def test_metadata_without_a_digest_has_to_be_readable(tmp_path: Path) -> None:
     assert set(check_metadata(str(tmp_path)).values()) == {"intact"}
     (tmp_path / "split=val/_common_metadata").write_bytes(b"x")
     assert check_metadata(str(tmp_path))["split=val/_common_metadata"] == "cannot be read"
+
+
+MANIFEST = {
+    "num_classes": 7,
+    "lanes": 4,
+    "splits": {"train": {"rows": 9, "row_groups": 4}},
+    "labels": {"train": 12},
+    "replication": {"shares": {3: {"before": 0.1, "after": 1 / 3}, 20: {"before": 0.5, "after": float("nan")}}},
+    "files": {"split=train/part-0.parquet": {"rows": 9, "row_groups": 4, "bytes": 1, "sha256": "0"}},
+    "metadata": {},
+    "config": {"layout": {"ranks": 4}, "ünï": None},
+}
+
+
+@pytest.mark.parametrize("name", ["num_classes", "lanes", "labels", "replication", "config", "more"])
+def test_a_manifest_notices_what_was_altered_in_itself(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "_manifest.json"
+    write_manifest(str(tmp_path), MANIFEST)
+    assert check_metadata(str(tmp_path)) == {"_manifest.json": "intact"}
+    told = json.loads(file.read_text())
+    file.write_text(json.dumps(dict(reversed(told.items()))))  # the same in another order and spelling
+    assert check_metadata(str(tmp_path)) == {"_manifest.json": "intact"}
+    file.write_text(json.dumps(told | {name: 8}))
+    assert check_metadata(str(tmp_path)) == {"_manifest.json": "other bytes than written"}
+
+
+def test_a_manifest_of_an_earlier_version_has_no_digest_and_is_none_the_worse(tmp_path: Path) -> None:
+    (tmp_path / "_manifest.json").write_text(json.dumps(MANIFEST))
+    assert check_metadata(str(tmp_path)) == {"_manifest.json": "intact"}
+
+
+def test_a_manifest_is_written_over_with_the_digest_of_its_new_content(tmp_path: Path) -> None:
+    write_manifest(str(tmp_path), MANIFEST)
+    write_manifest(str(tmp_path), json.loads((tmp_path / "_manifest.json").read_text()) | {"lanes": 8})
+    assert check_metadata(str(tmp_path)) == {"_manifest.json": "intact"}

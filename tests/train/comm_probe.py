@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from ml_images.errors import InputError
-from ml_images.train.comm import Comm, open_comm, ranks_that_differ
+from ml_images.train.agreement import ranks_that_differ
+from ml_images.train.comm import Comm, open_comm
 from ml_images.train.gradients import Compression
 from ml_images.train.networks import build_network
 from ml_images.train.sync_batch_norm import synchronise_batch_norms
@@ -26,13 +27,15 @@ def trained(comm: Comm, compression: Compression = "none", memory_format: Any = 
     model = build_network("tiny_cnn", 3).double().to(memory_format=memory_format)
     comm.broadcast(model.state_dict())
     synchronise_batch_norms(model, comm)
-    optimizer = comm.wrap_optimizer(torch.optim.SGD(model.parameters(), lr=0.5, momentum=0.9), model, compression)
+    average = comm.average_gradients(model, compression)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5, momentum=0.9)
     torch.manual_seed(7)
     images, targets = torch.randn(8, 3, 16, 16, dtype=torch.float64), torch.rand(8, 3, dtype=torch.float64)
     for _ in range(2):
         optimizer.zero_grad()
         logits = model(images.chunk(comm.size)[comm.rank])
         nn.functional.binary_cross_entropy_with_logits(logits, targets.chunk(comm.size)[comm.rank]).backward()
+        average.wait()
         optimizer.step()
     return model
 

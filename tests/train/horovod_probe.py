@@ -1,6 +1,6 @@
 """What one rank saw, written down for a test: started by horovodrun with the data set and the folder for the answers.
 
-Trains the tiny network with the library's own reader and loop, notes the keys of every batch and the digest of the
+Trains the tiny network with the library's own reader and loop, notes the keys of every batch and the checksum of the
 final weights, and tries each collective of HorovodComm once with values that the test knows.
 """
 
@@ -13,8 +13,9 @@ from pathlib import Path
 
 import torch
 
+from ml_images.train.agreement import ranks_that_differ, weights_checksum
 from ml_images.train.checkpoint import Position
-from ml_images.train.comm import open_comm, ranks_that_differ, weights_digest
+from ml_images.train.comm import open_comm
 from ml_images.train.data import DataConfig, TrainingReader
 from ml_images.train.inputs import read_inputs
 from ml_images.train.job import TrainJob
@@ -69,7 +70,7 @@ def main(data: str, answers: str) -> None:
         "keys": keys,
         "steps": end.step,
         "remainder": inputs.plan.remainder,
-        "digest": weights_digest(model).hex(),
+        "checksum": int(weights_checksum(model)),
         "map": None if last is None else last.mean_average_precision,
     }
     if rank == comm.size - 1:

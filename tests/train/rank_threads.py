@@ -17,9 +17,16 @@ Answer = TypeVar("Answer")
 class ThreadComm(LocalComm):
     """One of `size` ranks that wait for each other at every sum; ranks that ask for different sums fail."""
 
-    def __init__(self, rank: int, size: int, barrier: threading.Barrier, table: dict[int, tuple[str, Tensor]]) -> None:
+    def __init__(
+        self,
+        rank: int,
+        size: int,
+        barrier: threading.Barrier,
+        table: dict[int, tuple[str, Tensor]],
+        bucket_bytes: int = 0,
+    ) -> None:
         self.rank, self.size = rank, size
-        self._barrier, self._table = barrier, table
+        self._barrier, self._table, self._bucket_bytes = barrier, table, bucket_bytes
         self.sent: list[str] = []  # names of the gradients, in their order
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "ThreadComm":
@@ -33,9 +40,15 @@ class ThreadComm(LocalComm):
         assert {asked for asked, _ in told} == {name}
         return torch.stack([part for _, part in told]).sum(dim=0)
 
-    def average_gradients(
-        self, model: nn.Module, compression: Compression = "none", bucket_bytes: int = 0
-    ) -> GradientAverage:
+    def gather(self, rows: Tensor, name: str) -> Tensor:
+        counts = torch.zeros(self.size, dtype=torch.int64)
+        counts[self.rank] = len(rows)
+        ends = self.sum(counts, f"{name}.counts").cumsum(0)
+        all_rows = torch.zeros(int(ends[-1]), *rows.shape[1:], dtype=rows.dtype)
+        all_rows[ends[self.rank] - len(rows) : ends[self.rank]] = rows
+        return self.sum(all_rows, name)
+
+    def average_gradients(self, model: nn.Module, compression: Compression = "none") -> GradientAverage:
         def start_sum(values: Tensor, name: str) -> Wait:
             self.sent.append(name)
 
@@ -44,17 +57,17 @@ class ThreadComm(LocalComm):
 
             return wait
 
-        return GradientAverage(model, self.size, start_sum, bucket_bytes, compression)
+        return GradientAverage(model, self.size, start_sum, self._bucket_bytes, compression)
 
 
-def on_ranks(size: int, work: Callable[[ThreadComm], Answer]) -> list[Answer]:
-    """What `work` returns on each of `size` ranks."""
+def on_ranks(size: int, work: Callable[[ThreadComm], Answer], bucket_bytes: int = 0) -> list[Answer]:
+    """What `work` returns on each of `size` ranks, whose gradients travel in buckets of that many bytes."""
     barrier: threading.Barrier = threading.Barrier(size, timeout=20)
     table: dict[int, tuple[str, Tensor]] = {}
 
     def run(rank: int) -> Answer:
         try:
-            return work(ThreadComm(rank, size, barrier, table))
+            return work(ThreadComm(rank, size, barrier, table, bucket_bytes))
         except BaseException:
             barrier.abort()
             raise

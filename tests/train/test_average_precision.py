@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from thread_ranks import on_ranks
+from rank_threads import on_ranks
 
 from ml_images.train import average_precision, score_store
 from ml_images.train.average_precision import AveragePrecision, average_precisions

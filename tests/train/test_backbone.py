@@ -5,6 +5,7 @@ import pytest
 import safetensors.torch
 import torch
 from torch import Tensor, nn
+from trained_builder import write_checkpoint
 
 from ml_images.errors import InputError
 from ml_images.train.backbone import load_backbone, read_weights, take_backbone
@@ -42,12 +43,17 @@ def test_a_backbone_without_a_head_is_enough() -> None:
     assert take_backbone(tiny(3, 2), weights, "old").endswith("fc.bias, fc.weight (3 classes here, no head there)")
 
 
-def test_of_a_checkpoint_only_the_model_is_read(tmp_path: Path) -> None:
-    path = tmp_path / "step.safetensors"
-    weights = state(tiny(3, 1))
-    other = {"momentum.fc.weight": torch.zeros(1), "mean.fc.weight": torch.zeros(2)}
-    safetensors.torch.save_file({**{f"model.{name}": t for name, t in weights.items()}, **other}, path)
-    assert read_weights(path).keys() == weights.keys()
+@pytest.mark.parametrize("has_mean", [False, True])
+def test_of_a_checkpoint_the_mean_of_weights_is_read_where_there_is_one(tmp_path: Path, has_mean: bool) -> None:
+    last, mean, model = tiny(5, 1), tiny(5, 2), tiny(3, 3)
+    path = write_checkpoint(tmp_path, last, mean if has_mean else None)
+    used, which = (mean, "the mean of its weights") if has_mean else (last, "the weights of its last step")
+    weights, source = read_weights(path)
+    assert source == f"{path} ({which})"
+    assert weights.keys() == used.state_dict().keys()
+    assert all(torch.equal(weights[name], tensor) for name, tensor in used.state_dict().items())
+    assert load_backbone(model, path).startswith(f"18 tensors taken from {path} ({which}); drawn anew: fc.bias")
+    assert torch.equal(model.state_dict()["features.0.weight"], used.state_dict()["features.0.weight"])
 
 
 def test_weights_of_another_network_are_refused_by_name() -> None:
@@ -63,6 +69,12 @@ def test_weights_of_another_network_are_refused_by_name() -> None:
     weights["features.9.weight"] = torch.zeros(1)
     with pytest.raises(InputError, match=r"1 missing \(features.0.weight\), 1 left over \(features.9.weight\), 0 of"):
         take_backbone(tiny(4, 2), weights, "old")
+
+
+def test_a_file_with_weights_of_another_network_says_which_option_is_to_be_changed(tmp_path: Path) -> None:
+    safetensors.torch.save_file({"conv1.weight": torch.zeros(1)}, tmp_path / "resnet.safetensors")
+    with pytest.raises(InputError, match=r"18 missing .*; model\.name must be the network that it was trained with$"):
+        load_backbone(tiny(4, 2), tmp_path / "resnet.safetensors")
 
 
 def test_a_refused_file_leaves_the_model_as_it_was(tmp_path: Path) -> None:

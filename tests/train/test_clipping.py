@@ -1,10 +1,9 @@
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import SGD, Optimizer
 
 from ml_images.train.clipping import clipped
-from ml_images.train.lars import Lars
 
 
 def stepped(kind: type[Optimizer], gradients: list[list[float]]) -> list[list[float]]:
@@ -33,22 +32,3 @@ def test_parameters_without_a_gradient_do_not_matter() -> None:
     parameters[0].grad = torch.tensor([5.0])
     optimizer.step()
     assert [float(p.detach()) for p in parameters] == pytest.approx([-1.0, 0.0], rel=1e-5)
-
-
-@pytest.mark.parametrize("kind", [SGD, Lars])
-def test_gradients_are_shortened_after_what_waits_for_those_of_the_other_ranks(kind: type[Optimizer]) -> None:
-    parameter = nn.Parameter(torch.zeros(2))
-    optimizer = clipped(kind)([{"params": [parameter], "clip_norm": 1.0}], lr=1.0)
-
-    def other_ranks_arrive(*_: object) -> None:
-        assert parameter.grad is not None
-        if arrived:
-            return
-        arrived.append(parameter.grad.clone())
-        parameter.grad.mul_(100)
-
-    arrived: list[Tensor] = []
-    optimizer.register_step_pre_hook(other_ranks_arrive)
-    parameter.grad = torch.tensor([0.03, 0.04])
-    optimizer.step()
-    assert parameter.grad.tolist() == pytest.approx([0.6, 0.8], rel=1e-5)

@@ -53,6 +53,22 @@ def test_crops_by_area_centre_where_uniform_areas_do():
 def test_half_of_the_crops_are_mirrored():
     for choose in (crops.random_area, crops.random_height):
         assert 450 < sum(choose(100, 100, 0.5, Chance(seed)).mirror for seed in range(1000)) < 550
+    assert 450 < sum(crops.random_shift(32, 32, Chance(seed)).mirror for seed in range(1000)) < 550
+
+
+def test_a_picture_of_cifar_is_shifted_by_up_to_four_pixels_in_each_direction():
+    found = [crops.random_shift(32, 32, Chance(seed)) for seed in range(2000)]
+    assert {crop.box for crop in found} == {(x, y, x + 32, y + 32) for x in range(-4, 5) for y in range(-4, 5)}
+    assert all(crop.reflect for crop in found)
+
+
+@given(st.integers(8, 500), st.integers(8, 500), st.integers(0, 2**64 - 1))
+def test_a_shifted_square_is_of_the_short_side_and_leaves_the_picture_by_an_eighth_at_most(width, height, seed):
+    left, upper, right, lower = crops.random_shift(width, height, Chance(seed)).box
+    side = min(width, height)
+    assert (right - left, lower - upper) == (side, side)
+    assert -side / 8 <= left and right <= width + side / 8
+    assert -side / 8 <= upper and lower <= height + side / 8
 
 
 def test_the_middle_is_the_middle():

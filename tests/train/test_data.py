@@ -28,13 +28,16 @@ from ml_images.train.data import (
     evaluation_batches,
     open_reader,
     training_batches,
+    training_pictures,
     transform_spec,
 )
 from ml_images.train.dataset import Split, digest_of, read_split
+from ml_images.train.group_size import GroupSize
 from ml_images.train.plan import Stretch, evaluation_stretch
 from ml_images.train.reader import Batch, Stages
 from ml_images.train.replication import sure_rows
 from ml_images.train.resolution import ResolutionConfig
+from ml_images.train.transforms import normalise
 
 Make = Callable[..., Path]
 READERS = ["arrow", "petastorm"]
@@ -232,6 +235,15 @@ def test_epochs_follow_each_other_each_with_an_order_of_its_own(dataset: Path) -
     assert sorted(epochs[0]) == sorted(epochs[1]) == sorted(epochs[2]) and len(epochs[0]) == 192
 
 
+@pytest.mark.parametrize("augmentation", ["standard", "shift"])
+def test_some_training_pictures_are_those_of_the_first_steps(dataset: Path, augmentation: str) -> None:
+    split, data = read_split(str(dataset), "train"), config(dataset, augmentation=augmentation)
+    seen = torch.cat([batch.images for batch in epoch_of(split, data, 0, 1)])
+    found = training_pictures(split, data, 12, seed=7)
+    assert torch.equal(found, normalise(seen[:15], data.augmentation))
+    assert len(training_pictures(split, data, 5_000, seed=7)) == split.rows == 192
+
+
 def test_pictures_are_as_large_as_the_epoch_wants_them(dataset: Path) -> None:
     reading = opened(dataset, resolution=ResolutionConfig([40, 32], [0, 1]))
     assert next(reading.batches()).images.shape == (5, 3, 40, 40)
@@ -369,7 +381,7 @@ def test_a_pickle_that_appears_after_the_check_is_refused_too(make_dataset: Make
     [("s3://bucket/set/split=train", "local folders only"), ("/tmp/what?/split=train", "cannot be in")],
 )
 def test_places_that_petastorm_cannot_read_are_named(dataset: Path, location: str, line: str) -> None:
-    split = Split(location, 6, 1, ("a",), (1,), (5,), 100)
+    split = Split(location, 6, 1, ("a",), (1,), (5,), GroupSize())
     with pytest.raises(InputError, match=line):
         open_reader(split, config("x", reader="petastorm"))
 

@@ -1,6 +1,8 @@
 """The same crop from part of a JPEG as from all of it, through each of the decoders."""
 
 import io
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,11 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from ml_images.images.config import ImageConfig
+from ml_images.images.decode import ImageError
+from ml_images.images.resize import Shrunk, shrink
 from ml_images.train import decode, turbojpeg
 from ml_images.train.crops import Crop, centre
 from ml_images.train.decode import BadImage, decode_crop
 from ml_images.train.resample import resample
 
+ORIGINAL = ImageConfig(short_side="original", min_side=1)  # of a download that keeps bytes as they are
 SUBSAMPLINGS = {"444": 0, "422": 1, "420": 2}
 
 
@@ -65,6 +71,35 @@ def test_any_box_of_any_jpeg_is_what_the_whole_picture_gives(data: st.DataObject
     wanted = np.zeros((32, 32, 3), np.uint8)
     resample(simplejpeg.decode_jpeg(encoded), box, wanted)
     assert np.abs(cropped(encoded, Crop(box)).astype(int) - wanted).mean() < 3
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+@pytest.mark.parametrize("left", [-4, 0, 3, 4])
+def test_a_crop_reaches_into_the_mirror_image_around_a_picture(decoder: str, left: int, mirror: bool) -> None:
+    data = jpeg(picture(32, 32, seed=3), subsampling=SUBSAMPLINGS["420"])
+    around = np.pad(simplejpeg.decode_jpeg(data), ((8, 8), (8, 8), (0, 0)), "reflect")
+    wanted = around[8 + 2 : 40 + 2, 8 + left : 40 + left].astype(int)
+    found = cropped(data, Crop((left, 2, left + 32, 34), mirror=mirror, reflect=True))
+    differs = np.abs(found - (wanted[:, ::-1] if mirror else wanted))
+    assert differs.mean() < 1 and differs.max() <= 12  # colours at the edge of what is decoded
+
+
+@pytest.mark.parametrize("subsampling", SUBSAMPLINGS.values(), ids=SUBSAMPLINGS)
+def test_the_mirror_image_lies_right_where_only_the_corner_is_decoded(decoder: str, subsampling: int) -> None:
+    data = jpeg(picture(203, 151), subsampling=subsampling)
+    around = np.pad(simplejpeg.decode_jpeg(data), ((0, 40), (0, 40), (0, 0)), "reflect")
+    wanted = around[125:157, 176:208].astype(int)
+    found = cropped(data, Crop((176, 125, 208, 157), reflect=True))
+    assert np.abs(found - wanted).mean() < 1
+
+
+def test_the_mirror_image_around_a_larger_picture_shrinks_with_it(decoder: str) -> None:
+    data = jpeg(picture(400, 256), subsampling=SUBSAMPLINGS["444"])
+    around = np.pad(simplejpeg.decode_jpeg(data), ((32, 32), (32, 32), (0, 0)), "reflect")
+    wanted = np.zeros((32, 32, 3), np.uint8)
+    resample(around, (0, 10, 256, 266), wanted)
+    found = cropped(data, Crop((-32, -22, 224, 234), reflect=True))
+    assert np.abs(found.astype(int) - wanted).mean() < 4
 
 
 @pytest.mark.parametrize(("width", "height", "shrink"), [(640, 480, 8), (300, 200, 4), (200, 100, 2), (100, 60, 1)])
@@ -166,8 +201,60 @@ def test_a_broken_picture_does_not_harm_the_next_one() -> None:
     assert decoder is not None
     for cut in range(len(whole) // 2, len(whole) - 2, 97):
         with pytest.raises(BadImage):
-            cropped(whole[:cut] + b"\xff\xd9", Crop((0, 0, 200, 150)))
+            cropped(whole[:cut], Crop((0, 0, 200, 150)))
         assert decoder.header(whole) is not None
+
+
+ODD = {
+    "bytes too many before a marker": lambda data: b"\1\2\3\xff\xda".join(data.rsplit(b"\xff\xda", 1)),
+    "the end of the scan is missing": lambda data: data[: len(data) * 2 // 3] + data[-2:],
+}
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
+def test_what_libjpeg_only_warns_of_is_what_pillow_sees(decoder: str, odd: Callable[[bytes], bytes]) -> None:
+    data, crop = odd(jpeg(picture(203, 151), progressive=True)), Crop((0, 0, 203, 151))
+    with pytest.raises(ValueError, match=r"Corrupt JPEG data|Premature end"):
+        simplejpeg.decode_jpeg(data)
+    assert isinstance(shrink(data, ORIGINAL), Shrunk)
+    wanted = np.zeros((32, 32, 3), np.uint8)
+    resample(np.asarray(Image.open(io.BytesIO(data))), crop.box, wanted)
+    assert np.array_equal(cropped(data, crop), wanted)
+
+
+@given(st.integers(0, 10_000), st.binary(max_size=4), st.integers(0, 4))
+@settings(max_examples=150)
+def test_what_download_calls_ok_can_be_trained_with(at: int, noise: bytes, lost: int) -> None:
+    data = jpeg(picture(64, 48))
+    at %= len(data)
+    data = data[:at] + noise + data[at + lost :]
+    try:
+        shrink(data, ORIGINAL)
+    except ImageError:
+        return
+    cropped(data, Crop((8, 8, 40, 40)))
+
+
+@pytest.mark.real_data
+def test_odd_files_that_download_calls_ok_can_be_trained_with(shared_data: Path, decoder: str) -> None:
+    taken = 0
+    for file in sorted(shared_data.glob("bad-images/*/*")):
+        data = file.read_bytes()
+        try:
+            is_jpeg = data.startswith(b"\xff\xd8\xff") and shrink(data, ORIGINAL)
+        except ImageError:
+            continue
+        if is_jpeg:
+            decode_crop(data, lambda width, height: Crop((0, 0, width, height)), np.empty((32, 32, 3), np.uint8))
+            taken += 1
+    assert taken >= 23
+
+
+def test_a_picture_of_very_many_scans_is_refused() -> None:
+    data = jpeg(picture(64, 48), progressive=True)
+    last = data.rindex(b"\xff\xda")
+    with pytest.raises(BadImage, match="more than 100 scans"):
+        cropped(data[:last] + data[last:-2] * 100 + data[-2:], Crop((0, 0, 64, 48)))
 
 
 def test_chosen_by_the_size_of_the_upright_picture(decoder: str) -> None:

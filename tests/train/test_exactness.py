@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import rank_threads
-import thread_ranks
 import torch
-from torch import Tensor, nn
+from rank_threads import ThreadComm, on_ranks
+from torch import Tensor
 
 from ml_images.train.checkpoint import Position
 from ml_images.train.comm import LocalComm
@@ -16,7 +15,6 @@ from ml_images.train.data import DataConfig
 from ml_images.train.ema import EmaConfig
 from ml_images.train.engine import EngineConfig
 from ml_images.train.evaluation import Evaluation
-from ml_images.train.gradients import Compression, GradientAverage
 from ml_images.train.inputs import read_inputs
 from ml_images.train.job import TrainJob
 from ml_images.train.loop import SilentJournal, fit
@@ -30,11 +28,6 @@ from ml_images.train.task import make_task
 
 ROWS = 48  # a step on all ranks: the data set's 192 are 4 steps
 SEEDING = threading.Lock()  # ranks that are threads share one random generator
-
-
-class Rank(thread_ranks.GatheringComm):
-    def average_gradients(self, model: nn.Module, compression: Compression = "none") -> GradientAverage:
-        return self._comm.average_gradients(model, compression, bucket_bytes=1000)
 
 
 class Sized(LocalComm):
@@ -74,17 +67,17 @@ def train(
     )
     inputs = read_inputs(job, Sized(size))
 
-    def work(comm: rank_threads.ThreadComm) -> Trained:
-        rank, journal = Rank(comm), Losses()
+    def work(comm: ThreadComm) -> Trained:
+        journal = Losses()
         with SEEDING:
-            state, device = build(job, inputs, rank)
-        task = make_task(job, inputs, state, device, rank, Stages())
+            state, device = build(job, inputs, comm)
+        task = make_task(job, inputs, state, device, comm, Stages())
         start = Position(0, 0, inputs.plan.steps, task.reading.state_dict())
-        fit(task, job, start, rank, journal, lambda: False)
+        fit(task, job, start, comm, journal, lambda: False)
         assert journal.evaluation is not None
         return journal.losses, state.tensors(), journal.evaluation
 
-    return rank_threads.on_ranks(size, work)
+    return on_ranks(size, work, bucket_bytes=1000)
 
 
 def check_alike(one: Trained, others: list[Trained]) -> None:

@@ -9,7 +9,6 @@ from ml_images.train.gradients import Compression, GradientAverage, StartSum, Wa
 from ml_images.train.networks import build_network
 from ml_images.train.optimizers import OptimConfig, build_optimizer
 from ml_images.train.sync_batch_norm import synchronise_batch_norms
-from ml_images.train.torch_comm import wait_before_step
 
 
 def model_of(name: str = "tiny_cnn") -> nn.Module:
@@ -43,16 +42,16 @@ def steps_on_ranks(
     def rank(comm: ThreadComm) -> dict[str, Tensor]:
         own = copy.deepcopy(model)
         synchronise_batch_norms(own, comm)
-        average = comm.average_gradients(own, compression, bucket_bytes)
-        optimizer = wait_before_step(build_optimizer(config, own), average)
+        average, optimizer = comm.average_gradients(own, compression), build_optimizer(config, own)
         images, targets = (part.chunk(size)[comm.rank] for part in images_of())
         for _ in range(2):
             optimizer.zero_grad()
             nn.functional.binary_cross_entropy_with_logits(own(images), targets).backward()
+            average.wait()
             optimizer.step()
         return {name: tensor.detach() for name, tensor in own.state_dict().items()}
 
-    return on_ranks(size, rank)
+    return on_ranks(size, rank, bucket_bytes)
 
 
 @pytest.mark.parametrize("size", [1, 2, 4])
@@ -116,12 +115,12 @@ class Branches(nn.Module):
 def test_a_weight_that_a_rank_did_not_use_counts_as_zero_there(bucket_bytes: int) -> None:
     def rank(comm: ThreadComm) -> list[float]:
         model = Branches()
-        average = comm.average_gradients(model, bucket_bytes=bucket_bytes)
+        average = comm.average_gradients(model)
         model(torch.full((1, 1), 6.0), min(comm.rank, 1)).sum().backward()
         average.wait()
         return [float(parameter.grad) for parameter in model.parameters() if parameter.grad is not None]
 
-    assert on_ranks(3, rank) == [pytest.approx([2, 4, 0])] * 3
+    assert on_ranks(3, rank, bucket_bytes) == [pytest.approx([2, 4, 0])] * 3
 
 
 def test_accumulated_gradients_are_sent_once_with_the_last_batch() -> None:
@@ -179,3 +178,18 @@ def test_buckets_leave_in_one_order_whatever_order_gradients_come_in() -> None:
         average.wait()
         orders.append(sent)
     assert orders[0] == orders[1] == [f"gradient.branches.{number}.weight" for number in (2, 1, 0)]
+
+
+def test_an_average_that_failed_makes_room_for_another() -> None:
+    """As after a lost rank: some gradients were sent, none was waited for."""
+    model, old, new = model_of().eval(), list[str](), list[str]()
+    average = GradientAverage(model, 2, noted(old))
+    model(images_of()[0]).sum().backward()
+    assert old
+    average.close()
+    old.clear()
+    average = GradientAverage(model, 2, noted(new))
+    model.zero_grad()
+    model(images_of()[0]).sum().backward()
+    average.wait()
+    assert old == [] and len(new) == len(list(model.parameters()))

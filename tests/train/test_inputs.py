@@ -17,7 +17,7 @@ from ml_images.train.engine import EngineConfig
 from ml_images.train.inputs import Inputs, read_inputs
 from ml_images.train.job import TrainJob
 from ml_images.train.losses import LossConfig
-from ml_images.train.plan import EpochPlan
+from ml_images.train.plan import EpochPlan, plan_epoch
 
 
 def read(dataset: Path, **options: Any) -> Inputs:
@@ -96,3 +96,14 @@ def test_counts_of_another_state_of_the_data_set_are_refused(told: Path) -> None
     manifest.write_text(json.dumps(promised | {"labels": {"train": 232, "val": 6}}))
     with pytest.raises(InputError, match=r"counts 222 labels .* beside it 232: .* run it again with append=true"):
         read(told)
+
+
+def test_what_is_known_is_told_to_other_ranks_without_another_look(told: Path) -> None:
+    known = read(told)
+    shutil.rmtree(told)
+    job = TrainJob(output="run", data=DataConfig(path=str(told), batch_size=20))
+    found = read_inputs(job, LocalComm(), known)
+    assert (found.train, found.val, found.data_digest) == (known.train, known.val, known.data_digest)
+    assert found.plan == plan_epoch(known.train, 20, 1)
+    for facts, expected in zip(vars(found.classes).values(), vars(known.classes).values(), strict=True):
+        assert facts.tolist() == expected.tolist() and facts.dtype == expected.dtype

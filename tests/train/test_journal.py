@@ -1,9 +1,11 @@
 import io
 import json
+import time
 from pathlib import Path
 
 import pytest
 
+from ml_images.errors import StorageError
 from ml_images.train import checkpoint
 from ml_images.train.checkpoint import Position
 from ml_images.train.comm import LocalComm
@@ -26,14 +28,26 @@ class Scalars:
         self.written.append((tag, scalar_value, global_step))
 
 
-def test_an_epoch_is_told_drawn_and_kept(tmp_path: Path) -> None:
-    folder, scalars, out = RunFolder(str(tmp_path / "run")), Scalars(), io.StringIO()
+def open_journal(folder: RunFolder, scalars: Scalars, out: io.StringIO, stages: Stages) -> RunJournal:
     folder.claim({})
     model = build_model(ModelConfig("tiny_cnn"), 2)
     state = RunState(model, build_optimizer(OptimConfig(), model), make_loss(LossConfig(), 2, LocalComm()))
-    stages = Stages()
-    progress = Progress(out, 2, 64)
-    journal = RunJournal(folder, progress, scalars, state, {"seed": 3}, 64, keep=2, stages=stages)
+    return RunJournal(folder, Progress(out, 2, 64), scalars, state, {"seed": 3}, 64, keep=2, stages=stages)
+
+
+def test_a_checkpoint_that_could_not_be_written_ends_the_run_at_a_later_step(tmp_path: Path) -> None:
+    journal = open_journal(RunFolder(str(tmp_path)), Scalars(), io.StringIO(), Stages())
+    (tmp_path / "checkpoints").touch()
+    journal.save(Position(1, 1, 500, {"epoch": 0, "place": 0}), None)
+    with pytest.raises(StorageError, match=r"^cannot write .*step-0000000001.safetensors: Not a directory$"):
+        for step in range(2, 500):
+            journal.step(step, 0, 0.9, 0.01, 0.0)
+            time.sleep(0.01)
+
+
+def test_an_epoch_is_told_drawn_and_kept(tmp_path: Path) -> None:
+    folder, scalars, out, stages = RunFolder(str(tmp_path / "run")), Scalars(), io.StringIO(), Stages()
+    journal = open_journal(folder, scalars, out, stages)
     journal.step(1, 0, 0.9, 0.01, 0.25)
     stages.add("read", 0.5)
     stages.add("decode", 2.5, skipped=1)
@@ -48,6 +62,7 @@ def test_an_epoch_is_told_drawn_and_kept(tmp_path: Path) -> None:
     }
     journal.epoch(epoch, Evaluation(10, 0.7, 0.6, 0.2, 2, 0))
     journal.save(Position(2, 0, 2, {"epoch": 1, "place": 0}), 0.6)
+    journal.finish()
 
     assert ("train/loss", 0.9, 1) in scalars.written
     assert ("train/lr", 0.01, 1) in scalars.written

@@ -1,5 +1,7 @@
 import dataclasses
 import math
+import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rank_threads import ThreadComm, on_ranks
 from torch import Tensor, nn
 
 from ml_images.train.checkpoint import Checkpoint, Position
@@ -47,6 +50,7 @@ class Diary:
     steps: list[tuple[int, int, float, float]] = field(default_factory=list)
     epochs: list[tuple[dict[str, Any], Evaluation | None]] = field(default_factory=list)
     saved: dict[int, Checkpoint] = field(default_factory=dict)
+    finished: int = 0
 
     def step(self, step: int, epoch: int, loss: float, lr: float, waited_s: float) -> None:
         self.steps.append((step, epoch, loss, lr))
@@ -57,6 +61,9 @@ class Diary:
     def save(self, position: Position, score: float | None) -> None:
         copies = {name: tensor.clone() for name, tensor in self.task.state.tensors().items()}
         self.saved[position.step] = Checkpoint(position, score, {}, copies)
+
+    def finish(self) -> None:
+        self.finished += 1
 
 
 ROWS = 4  # a step
@@ -281,7 +288,7 @@ def test_the_loss_goes_down_on_what_can_be_learnt() -> None:
     assert diary.epochs[-1][0]["loss"] < 0.5 * diary.epochs[0][0]["loss"]
 
 
-@pytest.mark.parametrize("option", ["epochs", "eval_every_epochs", "checkpoint_every_steps"])
+@pytest.mark.parametrize("option", ["epochs", "eval_every_epochs", "checkpoint_every_steps", "compare_every_steps"])
 def test_impossible_options_are_named(option: str) -> None:
     with pytest.raises(ValueError, match=rf"{option} must be >= .*, got -1"):
         LoopConfig(**{option: -1})
@@ -332,6 +339,48 @@ def test_the_mean_of_weights_is_evaluated_and_the_weights_are_trained_on() -> No
     assert torch.equal(seen[0], plain["model.fc.weight"])
     assert torch.equal(seen[1], averaged["mean.fc.weight"]) and not torch.equal(seen[0], seen[1])
     assert int(averaged["mean.updates"]) == STEPS
+
+
+@pytest.mark.parametrize(("every", "found_at"), [(1, 2), (2, 2), (3, 3), (0, 4), (100, 4)])
+def test_ranks_that_drift_apart_are_named_on_all_of_them_when_weights_are_compared(every: int, found_at: int) -> None:
+    tasks = [make_task() for _ in range(3)]  # not by the ranks: they are threads and share torch's chance
+
+    def on_rank(comm: ThreadComm) -> tuple[str, dict[int, Checkpoint], int]:
+        diary = Diary(tasks[comm.rank])
+
+        def inputs_of(batch: Batch, epoch: int) -> tuple[Tensor, Targets]:
+            if comm.rank == 1 and len(diary.steps) == 1:  # a bit flips before step 2
+                diary.task.state.model.get_parameter("fc.bias").data.view(torch.int32)[0] ^= 1 << 20
+            return inputs(batch, epoch)
+
+        task, config = dataclasses.replace(diary.task, inputs=inputs_of), LoopConfig(1, compare_every_steps=every)
+        with pytest.raises(Diverged) as told:
+            fit(task, config, FRESH, comm, diary, never)
+        return str(told.value), diary.saved, diary.finished
+
+    line = f"after step {found_at} the weights of rank 1 differ from those of the other ranks: the run stops; "
+    for told, saved, finished in on_ranks(3, on_rank):
+        assert told.startswith(line)
+        assert (saved, finished) == ({}, 1)
+
+
+@pytest.mark.parametrize("stopping", [False, True])
+def test_no_rank_leaves_before_what_was_saved_is_written(stopping: bool) -> None:
+    written = threading.Event()
+
+    class Slow(Diary):
+        def finish(self) -> None:
+            time.sleep(0.1)
+            written.set()
+
+    tasks = [make_task() for _ in range(2)]
+
+    def on_rank(comm: ThreadComm) -> bool:
+        diary = (Diary if comm.rank else Slow)(tasks[comm.rank])
+        fit(diary.task, LoopConfig(epochs=1), FRESH, comm, diary, lambda: stopping)
+        return written.is_set()
+
+    assert on_ranks(2, on_rank) == [True, True]
 
 
 class SickPartner(LocalComm):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from dense_labels import labels_of
 from numpy.typing import NDArray
-from thread_ranks import on_ranks
+from rank_threads import on_ranks
 
 from ml_images.schemas import UNKNOWN
 from ml_images.train.comm import Comm, LocalComm

@@ -44,6 +44,14 @@ def test_frozen_stages_stand_still_within_a_synchronised_network() -> None:
     assert all(parameter.requires_grad for parameter in model.layer3.parameters())
 
 
+def test_of_a_whitening_layer_the_bias_alone_is_trained() -> None:
+    layer = build_model(ModelConfig("cifar_net", whitening=True), 2).whitening
+    assert (layer.weight.requires_grad, layer.bias.requires_grad) == (False, True)
+    assert build_model(ModelConfig("cifar_net"), 2).whitening.weight.requires_grad
+    with pytest.raises(ValueError, match=r"model.whitening=true needs model.name=cifar_net, got resnet101"):
+        ModelConfig(whitening=True)
+
+
 def test_synchronised_batch_norms_without_ranks_are_our_own_mistake() -> None:
     with pytest.raises(AssertionError):
         build_model(ModelConfig("tiny_cnn", batch_norm="synchronised"), 2)

@@ -5,11 +5,20 @@ from hypothesis import strategies as st
 
 from ml_images.errors import InputError
 from ml_images.train.dataset import Split
+from ml_images.train.group_size import GroupSize
 from ml_images.train.plan import EpochPlan, Stretch, evaluation_stretch, plan_epoch
 
 
 def split_of(*row_groups: int) -> Split:
-    return Split("somewhere", 1, 1, ("a",), (len(row_groups),), row_groups, 100)
+    return Split("somewhere", 1, 1, ("a",), (len(row_groups),), row_groups, GroupSize())
+
+
+def test_batches_of_a_step_are_planned_as_one_and_told_apart() -> None:
+    split = split_of(24, 24, 24, 24)
+    assert plan_epoch(split, 10, 2, accumulate=2) == plan_epoch(split, 20, 2)
+    line = r"^data.batch_size=15 x engine.accumulate=4 = 60 on each of 2 ranks is more than the 96 rows of somewhere: "
+    with pytest.raises(InputError, match=line + "choose at most 48$"):
+        plan_epoch(split, 15, 2, accumulate=4)
 
 
 def test_the_plan_says_what_it_leaves_over() -> None:

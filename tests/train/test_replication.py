@@ -6,7 +6,7 @@ import pytest
 
 from ml_images.errors import InputError
 from ml_images.train.dataset import read_split
-from ml_images.train.replication import copies_of_groups, rounded, sure_rows
+from ml_images.train.replication import copies_of_groups, rounded, rows_of_groups, sure_rows
 
 Make = Callable[..., Path]
 
@@ -38,8 +38,19 @@ def test_the_factors_of_a_data_set_are_those_of_its_rows(make_dataset: Make) -> 
     assert (flat[0::3] == 1).all() and (flat[1::3] == 2).all() and set(flat[2::3]) == {3, 4}
 
 
+def test_places_of_a_row_group_lie_between_those_that_are_told(make_dataset: Make) -> None:
+    split = read_split(str(make_dataset(train=(5, 7, 6), factors=[0.5, 2.0, 3.5])), "train")
+    least, most = rows_of_groups(split)
+    assert (least.tolist(), most.tolist()) == ([7, 13, 10], [10, 18, 14])
+    for epoch in range(20):
+        places = np.array([part.sum() for part in copies_of_groups(split, 0, epoch)])
+        assert (least <= places).all() and (places <= most).all()
+
+
 def test_a_data_set_without_replication_is_not_read_for_it(make_dataset: Make) -> None:
-    assert sure_rows(read_split(str(make_dataset(train=(5, 7))), "train")) == 12
+    split = read_split(str(make_dataset(train=(5, 7))), "train")
+    assert sure_rows(split) == 12
+    assert [rows.tolist() for rows in rows_of_groups(split)] == [[5, 7]] * 2
 
 
 def test_a_factor_that_is_no_number_is_refused(make_dataset: Make) -> None:

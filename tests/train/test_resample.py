@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ml_images.train.crops import tencent_single
-from ml_images.train.resample import resample
+from ml_images.train.resample import reflect, resample
 
 
 def noise(width: int, height: int, seed: int = 0) -> np.ndarray:
@@ -30,6 +30,17 @@ def test_it_gives_what_pillows_bilinear_filter_gives(width, height, side, seed, 
     found = resampled(pixels, box, side)
     assert np.abs(found.astype(int) - wanted.astype(int)).max() <= 2
     assert np.abs(found.astype(int) - wanted.astype(int)).mean() < 0.5
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.data())
+def test_a_picture_goes_on_as_numpy_reflects_it(width, height, data):
+    pixels = noise(width, height)
+    wanted = np.pad(pixels, ((height - 1, height - 1), (width - 1, width - 1), (0, 0)), "reflect")
+    box = (1 - width, 1 - height, 2 * width - 1, 2 * height - 1)
+    assert np.array_equal(reflect(pixels, (0, 0), (width, height), box), wanted)
+    x, y = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
+    inside = (x, y, width, height)
+    assert np.array_equal(reflect(pixels[y:, x:], (x, y), (width, height), inside), pixels[y:, x:])
 
 
 def slow_legacy(pixels: np.ndarray, box, side: int) -> np.ndarray:

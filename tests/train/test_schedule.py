@@ -5,6 +5,7 @@ import pytest
 from ml_images.train.schedule import (
     ScheduleConfig,
     factor,
+    linear_factor,
     lr_schedule,
     ml_images_factor,
     peak_lr,
@@ -20,7 +21,15 @@ def test_the_factors_of_a_short_run() -> None:
     assert [factor(step, 4, 12) for step in range(12)] == pytest.approx(EXPECTED, abs=1e-6)
 
 
+def test_a_line_leads_up_and_another_one_down_to_zero() -> None:
+    found = [linear_factor(step, 2, 6) for step in range(6)]
+    assert found == pytest.approx([0.5, 1, 1, 0.75, 0.5, 0.25])
+    run = lr_schedule(ScheduleConfig(warmup_epochs=0.5, name="linear"), 0.4, 2, 4)
+    assert [run(step) for step in (0, 1, 2, 7)] == pytest.approx([0.2, 0.4, 0.4, 0.4 / 6])
+
+
 def test_without_warm_up_it_starts_at_the_peak() -> None:
+    assert linear_factor(0, 0, 10) == 1.0
     assert factor(0, 0, 10) == 1.0
 
 

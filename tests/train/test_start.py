@@ -10,18 +10,22 @@ from safetensors.torch import save_file
 from torch import nn
 
 from ml_images.errors import InputError
+from ml_images.train import checkpoint
 from ml_images.train.checkpoint import Checkpoint, Position
+from ml_images.train.cifar_net import CifarNet, whiten
 from ml_images.train.comm import LocalComm
-from ml_images.train.data import DataConfig, TrainingReader
+from ml_images.train.data import DataConfig, TrainingReader, training_pictures
 from ml_images.train.dataset import Split
+from ml_images.train.elastic import Commit
 from ml_images.train.ema import EmaConfig
+from ml_images.train.group_size import GroupSize
 from ml_images.train.inputs import Inputs, read_inputs
 from ml_images.train.job import TrainJob
 from ml_images.train.loop import Task
 from ml_images.train.losses import LossConfig
 from ml_images.train.model import ModelConfig
 from ml_images.train.optimizers import OptimConfig
-from ml_images.train.plan import EpochPlan
+from ml_images.train.plan import EpochPlan, plan_epoch
 from ml_images.train.reader import Stages
 from ml_images.train.start import begin, build, continue_from, go_on, open_run
 from ml_images.train.task import make_task
@@ -36,7 +40,7 @@ def at(epoch: int, step_in_epoch: int) -> Position:
 
 
 def fresh(**changed: Any) -> TrainingReader:
-    split = Split("somewhere", 1, 1, ("a",), (1,), (70,), 100)
+    split = Split("somewhere", 1, 1, ("a",), (1,), (70,), GroupSize())
     return TrainingReader(split, DataConfig(path="x"), **{**ORDER, **changed}, rows=70)
 
 
@@ -103,6 +107,45 @@ def test_a_head_that_comes_with_the_weights_keeps_its_biases(dataset: Path, tmp_
     job, inputs, task = prepared(dataset, tmp_path / "run", **options)
     begin(job, inputs, task.state)
     assert torch.equal(task.state.model.get_parameter("fc.bias"), other.state.model.get_parameter("fc.bias"))
+
+
+def test_a_whitening_layer_begins_with_what_the_training_pictures_need(dataset: Path, tmp_path: Path) -> None:
+    data = DataConfig(path=str(dataset), batch_size=12, image_size=32, augmentation="shift", evaluation="whole")
+    options: dict[str, Any] = {"data": data, "model": ModelConfig("cifar_net", whitening=True)}
+    job, inputs, task = prepared(dataset, tmp_path / "run", **options)
+    begin(job, inputs, task.state)
+    wanted = CifarNet(6)
+    whiten(wanted, training_pictures(inputs.train, data, 2048, job.seed))
+    found = task.state.tensors()["model.whitening.weight"].clone()
+    assert torch.equal(found, wanted.whitening.weight)
+    save_file(task.state.model.state_dict(), tmp_path / "weights.safetensors")
+    job, inputs, task = prepared(dataset, tmp_path / "other", **options, seed=1)
+    begin(job, inputs, task.state)
+    assert not torch.equal(task.state.tensors()["model.whitening.weight"], found)
+    begin(dataclasses.replace(job, start_from=str(tmp_path / "weights.safetensors")), inputs, task.state)
+    assert torch.equal(task.state.tensors()["model.whitening.weight"], found)
+
+
+def test_ranks_that_were_there_before_go_on_where_they_committed_and_not_at_the_checkpoint(
+    dataset: Path, tmp_path: Path
+) -> None:
+    job, inputs, task = prepared(dataset, tmp_path / "run")
+    start, _ = open_run(job, {}, inputs, task, LocalComm())
+    commit = Commit(1)
+    commit.take(task.state, dataclasses.replace(start, step=7, step_in_epoch=7, reading={**start.reading, "place": 84}))
+    expected = {name: tensor.clone() for name, tensor in task.state.tensors().items()}
+    for parameter in task.state.model.parameters():
+        torch.nn.init.zeros_(parameter)
+    later = dataclasses.replace(start, step=16, reading={**start.reading, "epoch": 1})
+    checkpoint.save(tmp_path / "run" / "checkpoints", Checkpoint(later, None, {}, task.state.tensors()), keep=1)
+    (tmp_path / "run" / "history.jsonl").write_text('{"epoch": 1}\n')  # told, but lost with the rank that told it
+    twice = dataclasses.replace(inputs, plan=plan_epoch(inputs.train, 12, 2))
+    position, told = open_run(job, {}, twice, task, LocalComm(), commit)
+    assert (position.step, position.epoch, position.place) == (7, 0, 84)
+    assert (position.step_in_epoch, position.steps_per_epoch) == (4, 8)  # 108 rows are left: 4 steps of 24
+    assert all(torch.equal(task.state.tensors()[name], tensor) for name, tensor in expected.items())
+    assert (tmp_path / "run" / "history.jsonl").read_text() == ""
+    assert told == "the ranks have changed: 1 go on behind step 7"
 
 
 def test_weights_that_cannot_be_had_leave_the_folder_as_it_was(dataset: Path, tmp_path: Path) -> None:

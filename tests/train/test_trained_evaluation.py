@@ -5,7 +5,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from thread_ranks import GatheringComm, on_ranks
+from rank_threads import ThreadComm, on_ranks
 from trained_builder import untrained, write_checkpoint
 
 from ml_images.hierarchy.vocabulary import parse_vocabulary, to_table
@@ -63,7 +63,7 @@ def test_ten_crops_and_other_sizes_change_the_scores(trained: Trained, dataset: 
 
 @pytest.mark.parametrize("crops", [1, 10])
 def test_the_number_of_ranks_changes_nothing(crops: int, trained: Trained, dataset: Path) -> None:
-    def on_rank(comm: GatheringComm) -> Scored:
+    def on_rank(comm: ThreadComm) -> Scored:
         return evaluated(trained, dataset, crops, comm=comm)
 
     alone = evaluated(trained, dataset, crops)

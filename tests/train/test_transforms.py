@@ -34,12 +34,34 @@ def test_the_crops_of_ml_images_go_without_antialias_and_the_others_with() -> No
     ]
 
 
+def test_shifted_squares_are_a_function_of_seed_epoch_and_place_too() -> None:
+    choose, again = (training_crop("shift", 1.0, 1, 2) for _ in range(2))
+    found = [choose(place, 32, 32) for place in range(50)]
+    assert found == [again(place, 32, 32) for place in range(50)]
+    assert len(set(found)) > 30
+    assert found != [training_crop("shift", 1.0, 1, 3)(place, 32, 32) for place in range(50)]
+
+
+def test_the_whole_of_a_picture_is_the_middle_square() -> None:
+    assert evaluation_crop("whole")(32, 32) == Crop((0, 0, 32, 32))
+    assert evaluation_crop("whole")(50, 40) == Crop((5, 0, 45, 40))
+
+
+def test_small_pictures_have_the_numbers_of_the_standard_ones() -> None:
+    pixels = torch.arange(256, dtype=torch.uint8).repeat(3, 1).view(1, 3, 16, 16)
+    assert torch.equal(normalise(pixels, "shift"), normalise(pixels))
+    assert torch.equal(normalise(pixels, "whole"), normalise(pixels))
+
+
 def test_normalised_pixels_are_what_torchvision_makes_of_them() -> None:
     pixels = torch.tensor([0, 124, 255], dtype=torch.uint8).view(1, 3, 1, 1)
     expected = [(0 - 0.485) / 0.229, (124 / 255 - 0.456) / 0.224, (1 - 0.406) / 0.225]
     assert normalise(pixels).flatten().tolist() == pytest.approx(expected, rel=1e-5)
     strided = torch.zeros(2, 8, 8, 3, dtype=torch.uint8).permute(0, 3, 1, 2)
     assert normalise(strided).is_contiguous()  # Horovod refuses gradients of channels-last convolutions
+    for images in (strided, strided.contiguous()):
+        last = normalise(images, memory_format=torch.channels_last)
+        assert last.is_contiguous(memory_format=torch.channels_last) and torch.equal(last, normalise(images))
 
 
 def test_pixels_of_ml_images_lie_between_minus_one_and_one() -> None:

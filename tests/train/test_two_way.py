@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from thread_ranks import on_ranks
+from rank_threads import on_ranks
 from torch import Tensor
 
 from ml_images.train.comm import Comm, LocalComm

@@ -12,7 +12,7 @@ from ml_images.train.views import check_crops, choose_views, mean_prediction
 KINDS: list[Preprocessing] = ["standard", "ml_images", "ml_images_single"]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, "whole"])
 def test_one_crop_is_that_of_training_and_the_first_of_ten(kind: Preprocessing) -> None:
     (one,) = choose_views(kind, 1)
     ten = choose_views(kind, 10)
@@ -53,12 +53,26 @@ def test_ten_crops_of_the_originals_tools_are_pixels_of_the_scaled_picture() -> 
         assert_allclose((box[2] - box[0], box[3] - box[1]), (224 * x, 224 * y))
 
 
+def test_ten_crops_of_the_whole_picture_are_a_pixel_of_32_beside_it() -> None:
+    found = choose_views("whole", 10)
+    assert [view(32, 32).box for view in found[:5]] == [
+        (0, 0, 32, 32),
+        (-1, -1, 31, 31),
+        (1, -1, 33, 31),
+        (-1, 1, 31, 33),
+        (1, 1, 33, 33),
+    ]
+    assert [view(32, 32).box for view in found[5:]] == [view(32, 32).box for view in found[:5]]
+    assert [view(32, 32).mirror for view in found] == [False] * 5 + [True] * 5
+    assert all(view(32, 32).reflect for view in found if view(32, 32).box[0])
+
+
 @given(st.sampled_from(KINDS), st.integers(16, 900), st.integers(16, 900))
 def test_all_crops_are_of_one_size_and_inside_but_for_half_a_pixel(
     kind: Preprocessing, width: int, height: int
 ) -> None:
     crops = [view(width, height) for view in choose_views(kind, 10)]
-    sizes = np.array([[right - left, lower - upper] for (left, upper, right, lower), _, _ in crops])
+    sizes = np.array([[right - left, lower - upper] for left, upper, right, lower in (crop.box for crop in crops)])
     assert_allclose(sizes, np.broadcast_to(sizes[0], sizes.shape), atol=1e-6)
     edges = np.array([crop.box for crop in crops])
     beyond = 0.51 if kind != "ml_images_single" else 0.5 * max(width, height) / 256 + 1
