@@ -8,8 +8,8 @@ a row has no place for the difference.
 What happens where a positive label lies below a verified absence, both given (conflicts.py):
 
 human_wins    Certain labels stay as they are, both of them. A machine's positive label below a certain absence is
-              overruled: it becomes 0 and implies nothing. A class that was not given, or given as unknown, and that
-              certain labels imply to be there and to be absent becomes unknown.
+              overruled: it becomes 0 and implies nothing. A class that is not certain itself, and that certain labels
+              imply to be there and to be absent, becomes unknown.
 unknown       The absence of each conflict becomes unknown, is not raised again and implies nothing.
 closure_wins  The absence of each conflict becomes positive, as sure as closed_max makes it, and implies nothing.
 
@@ -176,5 +176,5 @@ def _settle(given: float, implied: float, absent: bool, lost: bool, policy: int)
     if given == 0 or given == 1:
         return given
     if absent:
-        return UNKNOWN if implied > 0 and given <= 0 else 0.0
+        return UNKNOWN if implied > 0 else 0.0
     return max(given, implied)

@@ -30,7 +30,8 @@ def class_of_folders(names: Sequence[str], vocabulary: pa.Table | None) -> tuple
     """(class of each folder's name, vocabulary). Without a vocabulary the names, sorted, are one, flat; for no names
     there is none.
 
-    Raises InputError for a name that is neither an id of the vocabulary nor the number of a class.
+    Raises InputError for a name that is neither an id of the vocabulary nor the number of a class, and for names that
+    all could be either and would be other classes: ids 1 to n are the classes 0 to n - 1.
     """
     distinct = sorted(set(names))
     if vocabulary is None:
@@ -39,15 +40,24 @@ def class_of_folders(names: Sequence[str], vocabulary: pa.Table | None) -> tuple
         flat = Vocabulary(tuple(distinct), tuple((name,) for name in distinct), tuple(() for _ in distinct))
         return {name: class_ for class_, name in enumerate(distinct)}, to_table(flat)
     by_id = {id: class_ for class_, id in enumerate(vocabulary["id"].to_pylist())}
-    return {name: _class_of(name, by_id) for name in distinct}, vocabulary
-
-
-def _class_of(name: str, by_id: dict[str, int]) -> int:
-    if name in by_id:
-        return by_id[name]
-    if name.isascii() and name.isdigit() and int(name) < len(by_id):
-        return int(name)
+    ids = {name: by_id[name] for name in distinct if name in by_id}
+    numbers = {name: int(name) for name in distinct if _is_number(name) and int(name) < len(by_id)}
+    unknown = [name for name in distinct if name not in ids and name not in numbers]
+    if unknown:
+        raise InputError(
+            f"folder '{shown(unknown[0])}' is no class: accepted are the ids of the vocabulary "
+            f"({shown(next(iter(by_id), ''))}, ...) and numbers below {len(by_id)}"
+        )
+    either = [name for name in ids if numbers.get(name, ids[name]) != ids[name]]
+    if not either or len(numbers) < len(distinct):
+        return numbers | ids, vocabulary
+    if len(ids) < len(distinct):
+        return ids | numbers, vocabulary
     raise InputError(
-        f"folder '{shown(name)}' is no class: accepted are the ids of the vocabulary "
-        f"({shown(next(iter(by_id), ''))}, ...) and numbers below {len(by_id)}"
+        f"folder '{shown(either[0])}' is the id of class {ids[either[0]]} and the number of another class, and so may "
+        "all of them be: read the export with its labels, or name folders by ids that are no numbers of classes"
     )
+
+
+def _is_number(name: str) -> bool:
+    return name.isascii() and name.isdigit()

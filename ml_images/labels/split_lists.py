@@ -67,7 +67,10 @@ def _read(entry: str) -> pa.Table:
     table = table.select(_COLUMNS)
     if any(column.null_count for column in table.columns):
         raise InputError(f"{WHAT} '{entry}' has rows without a key or a split")
-    table = table.cast(GIVEN_SPLITS)
+    try:
+        table = table.cast(GIVEN_SPLITS)
+    except pa.ArrowException as error:
+        raise InputError(f"{WHAT} '{entry}': key and split are no text ({' '.join(str(error).split())})") from error
     unknown = [split for split in pc.unique(table["split"]).to_pylist() if split not in SPLITS]
     if unknown:
         raise InputError(f"{WHAT} '{entry}' names the split '{unknown[0]}'; accepted: {', '.join(SPLITS)}")

@@ -31,12 +31,18 @@ def open_location(location: str) -> tuple[fs.FileSystem, str]:
         return fs.LocalFileSystem(), str(Path(location).expanduser().absolute())
     if place := s3.parse(location):
         return s3.open_place(place), place.path
+    if (
+        location.startswith(("gs://", "gcs://")) and "retry_limit_seconds" not in location
+    ):  # else it tries for 15 minutes
+        location += f"{'&' if '?' in location else '?'}retry_limit_seconds={_GCS_SECONDS}"
     try:
         filesystem, path = fs.FileSystem.from_uri(location)
     except (pa.ArrowInvalid, OSError, ValueError) as error:
         raise InputError(f"cannot open location '{location}' ({error}); give {_ACCEPTED}") from error
     return filesystem, path.rstrip("/")
 
+
+_GCS_SECONDS = 30
 
 _ACCEPTED = "a path, file://, s3://, s3+http://, gs:// or hdfs://"
 
@@ -91,20 +97,20 @@ _PATTERN = re.compile(r"([\[\]{}*?\\,])")
 
 
 def find_files(patterns: list[str], what: str) -> list[tuple[str, int]]:
-    """(location, bytes) of each file named by `patterns`, in their order; what a pattern is tells `expand`.
+    """(location, bytes) of each file named by `patterns`, once, in their order; what a pattern is tells `expand`.
 
     An empty file may be among the matches of a pattern, as clusters write them. Raises InputError for a missing file, a
     directory, an empty file that is named, and if all are empty.
     """
-    found: list[tuple[str, int]] = []
+    found: dict[str, tuple[str, int]] = {}  # by the location that all spellings of it resolve to
     for pattern in patterns:
-        locations = expand(pattern, what)
-        found += [(place, _size_of_file(place, what, may_be_empty=place != pattern)) for place in locations]
+        for place in expand(pattern, what):
+            found.setdefault(resolve(place), (place, _size_of_file(place, what, may_be_empty=place != pattern)))
     if not found:
         raise InputError(f"no {what} was given, at least one is needed")
-    if not any(size for _, size in found):
+    if not any(size for _, size in found.values()):
         raise InputError(f"{what} '{patterns[0]}' is empty")
-    return found
+    return list(found.values())
 
 
 def expand(pattern: str, what: str) -> list[str]:

@@ -63,10 +63,13 @@ class GroupSize(NamedTuple):
 
 
 def sizes_of(opened: pq.ParquetFile) -> list[GroupSize]:
-    """Of each row group of a file that has the columns of a data set."""
+    """Of each row group of a file that has the columns of a data set; OSError where its row groups have not."""
     footer, field = opened.metadata, opened.schema_arrow.field("image")
     groups = [footer.row_group(group) for group in range(footer.num_row_groups)]
     numbers = column_numbers(groups[0]) if groups else {}
+    missing = [name for name in COLUMNS if name not in numbers]
+    if groups and missing:
+        raise OSError(f"row groups lack the columns {', '.join(missing)}")
     return [_size_of(whole, numbers, field) for whole in groups]
 
 

@@ -168,6 +168,12 @@ class Reader:
         return rows
 
     def _check(self, row: Row, place: str) -> None:
+        sure = row.confidences
+        odd = sure[~(((sure >= 0) & (sure <= 1)) | (sure == UNKNOWN))]
+        if len(odd):
+            raise InputError(
+                f"key '{row.key}' ({place}) has the confidence {odd[0]}; they are 0 to 1, or {UNKNOWN:g} for unknown"
+            )
         if len(row.classes) and not 0 <= row.classes.min() <= row.classes.max() < self.num_classes:
             raise InputError(
                 f"key '{row.key}' ({place}) has classes {row.classes.tolist()}, the manifest says {self.num_classes} "

@@ -106,6 +106,12 @@ def to_row_group(table: pa.Table, images: Sequence[bytes | memoryview], rows: in
     for name, column in zip(LABELS, (keys, classes, confidences), strict=True):
         if column.null_count:
             raise InputError(f"{place} has nulls in {name}")
+    if not (pa.types.is_list(classes.type) and pa.types.is_list(confidences.type)):
+        raise InputError(f"{place} has no lists of classes and confidences: the data set was changed")
+    try:
+        keys.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{place} has keys that are no text: the data set was changed ({error})") from error
     if not len(keys) == len(images) == rows:
         raise InputError(f"{place} holds {len(keys)} rows, the footers said {rows}: the data set was changed")
     offsets = numbers(classes.offsets, np.int32).astype(np.int64)

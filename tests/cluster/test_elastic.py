@@ -150,7 +150,11 @@ def test_a_run_goes_on_without_a_killed_rank_0_and_with_the_one_that_comes_for_i
         last = max(number for number in range(3) if starts[number][0] <= epoch <= ends[number][0])
         begun = starts[last][1] if starts[last][0] == epoch else 0
         assert set(seen.values()) == {1}
-        assert ROWS - len(seen) == (ROWS - begun) % (BATCH_SIZE * groups[last][0]["size"])
+        left = ROWS - len(seen)
+        if last < 2 and starts[last + 1] == (epoch + 1, 0):  # who came may have found less than a step of theirs left
+            assert left < BATCH_SIZE * groups[last + 1][0]["size"]
+        else:
+            assert left == (ROWS - begun) % (BATCH_SIZE * groups[last][0]["size"])
     for note in kept:
         assert note["lr"] == pytest.approx(LR * note["size"] * BATCH_SIZE / 256 * 0.1 ** (note["epoch"] // 2))
 

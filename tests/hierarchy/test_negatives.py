@@ -71,10 +71,12 @@ def slow_close(row: Row, parents: list[list[int]], policy: str) -> tuple[Labels,
     absences = {c for c in given if given[c] == 0}
     positives = {c for c in given if given[c] > 0}
     fixed: dict[int, float] = {}  # what no implication changes
+    unsure = {c for c in given if given[c] <= 0}  # what implications may change into an absence, or into unknown
     if policy == "human_wins":
         overruled = {c for c in positives if given[c] < 1 and above[c] & absences}
         positives -= overruled
-        fixed = {c: p for c, p in given.items() if p in (0, 1)} | dict.fromkeys(overruled, 0.0)
+        unsure |= overruled
+        fixed = {c: p for c, p in given.items() if p in (0, 1)}
     else:
         losers = {a for _, a in pairs}
         absences -= losers
@@ -88,12 +90,12 @@ def slow_close(row: Row, parents: list[list[int]], policy: str) -> tuple[Labels,
         absent = bool(above[c] & absences)
         if c in fixed:
             out[c] = fixed[c]
-        elif there is not None and absent and given.get(c, UNKNOWN) <= 0:
+        elif there is not None and absent and (c not in given or c in unsure):
             assert policy == "human_wins"
             out[c] = UNKNOWN
         elif there is not None:
             out[c] = max(there, given.get(c, UNKNOWN))
-        elif absent and given.get(c, UNKNOWN) <= 0:
+        elif absent and (c not in given or c in unsure):
             out[c] = 0.0
         elif c in given:
             out[c] = given[c]
@@ -105,6 +107,13 @@ def slow_close(row: Row, parents: list[list[int]], policy: str) -> tuple[Labels,
 
     labels = {c: (p, GIVEN if c in given else ANCESTOR) for c, p in out.items()}
     return labels, [(d, given[d], a, resolution(d)) for d, a in pairs]
+
+
+def test_a_machine_between_people_who_disagree_is_overruled_but_makes_nothing_absent():
+    row = [(CHEESEBURGER, 1.0), (BURGER, 0.8), (DISH, 0.0)]
+    (labels,), conflicts = close([row], PARENTS, "human_wins")
+    assert (labels[BURGER], labels[SANDWICH]) == ((UNKNOWN, GIVEN), (UNKNOWN, ANCESTOR))
+    assert [entry[-1] for entry in conflicts] == ["positive_overruled", "both_kept"]
 
 
 def test_people_who_disagree_are_both_kept_and_what_lies_between_is_unknown():
@@ -130,16 +139,6 @@ def test_a_machine_below_an_absence_is_overruled_and_implies_nothing():
         TOAST: (0.0, ANCESTOR),
     }
     assert conflicts == [(0, BURGER, 0.75, SANDWICH, "positive_overruled")]
-
-
-def test_a_machine_between_people_who_disagree_is_overruled_too():
-    (labels,), conflicts = close([[(CHEESEBURGER, 1.0), (BURGER, 0.5), (SANDWICH, 0.0)]], PARENTS, "human_wins")
-    assert {c: labels[c][0] for c in (CHEESEBURGER, BURGER, SANDWICH)} == {
-        CHEESEBURGER: 1.0,
-        BURGER: 0.0,
-        SANDWICH: 0.0,
-    }
-    assert [conflict[-1] for conflict in conflicts] == ["positive_overruled", "both_kept"]
 
 
 def test_an_absence_in_conflict_becomes_unknown_and_the_closure_goes_on_without_it():

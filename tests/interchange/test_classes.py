@@ -31,6 +31,15 @@ def test_folders_are_ids_or_numbers_of_a_vocabulary() -> None:
         class_of_folders(["bird"], VOCABULARY)
 
 
+def test_numbers_that_are_ids_of_other_classes_are_read_in_one_way() -> None:
+    text = b"".join(b"%d\t-1\tx\n" % id for id in range(1, 12))  # ids 1 to 11 are the classes 0 to 10
+    vocabulary = to_table(parse_vocabulary(text, "v.txt"))
+    assert class_of_folders(["09", "10"], vocabulary)[0] == {"09": 9, "10": 10}  # 09 is no id
+    assert class_of_folders(["2", "11"], vocabulary)[0] == {"2": 1, "11": 10}  # 11 is no class's number
+    with pytest.raises(InputError, match="folder '10' is the id of class 9 and the number of another class"):
+        class_of_folders(["10"], vocabulary)
+
+
 def test_vocabularies_are_read_in_both_forms(tmp_path: Path) -> None:
     (tmp_path / "v.txt").write_bytes(TEXT)
     pq.write_table(VOCABULARY, tmp_path / "v.parquet")

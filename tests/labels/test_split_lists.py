@@ -63,3 +63,7 @@ def test_bytes_that_are_not_utf8_and_missing_values_are_refused(tmp_path: Path) 
     pq.write_table(pa.table({"key": ["a", None], "split": ["val", "val"]}), tmp_path / "l.parquet")
     with pytest.raises(InputError, match="has rows without a key or a split"):
         read(f"{tmp_path}/l.parquet")
+    for keys in ([["a"]], [b"\xff"]):
+        pq.write_table(pa.table({"key": keys, "split": ["val"]}), tmp_path / "l.parquet")
+        with pytest.raises(InputError, match="key and split are no text"):
+            read(f"{tmp_path}/l.parquet")

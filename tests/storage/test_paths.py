@@ -14,6 +14,12 @@ def test_patterns_give_sorted_files_with_their_sizes(tmp_path: Path) -> None:
     assert found == [(f"{tmp_path}/{name}", 10) for name in ("a.txt", "b.txt", "c.csv")]
 
 
+def test_a_file_that_several_patterns_name_is_one(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("x")
+    patterns = [f"{tmp_path}/a.txt", f"{tmp_path}/*.t[x]t", f"file://{tmp_path}/a.txt"]
+    assert find_files(patterns, "annotation list") == [(f"{tmp_path}/a.txt", 1)]
+
+
 @pytest.mark.parametrize(
     ("make", "says"),
     [

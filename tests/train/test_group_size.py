@@ -32,6 +32,13 @@ def sizes(**options: Any) -> list[GroupSize]:
     return sizes_of(pq.ParquetFile(out))
 
 
+def test_row_groups_without_a_column_are_refused() -> None:
+    out = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(ROWS, schemas.DATASET).drop_columns(["key"]), out)
+    with pytest.raises(OSError, match=r"^row groups lack the columns key$"):
+        sizes_of(pq.ParquetFile(out))
+
+
 @pytest.mark.parametrize("options", [{}, {"compression": "zstd"}, {"use_dictionary": False}], ids=str)
 def test_no_column_is_larger_than_is_told(options: dict[str, Any]) -> None:
     first, second = sizes(**options)

@@ -29,8 +29,8 @@ SIDE = 2
 class Groups:
     """Row groups whose key says where a row lies; counts what is read."""
 
-    def __init__(self, sizes: list[int], slow_s: float = 0.0, image: bytes = b"picture") -> None:
-        self.sizes, self.slow_s, self.image = sizes, slow_s, image
+    def __init__(self, sizes: list[int], slow_s: float = 0.0, image: bytes = b"picture", sure: float = 0.5) -> None:
+        self.sizes, self.slow_s, self.image, self.sure = sizes, slow_s, image, sure
         self.read_groups: list[int] = []
         self._lock = threading.Lock()
 
@@ -42,7 +42,7 @@ class Groups:
         rows = self.sizes[group]
         keys = pa.array([f"{group}.{row}" for row in range(rows)], pa.string())
         classes = np.arange(rows, dtype=np.int32) % 5
-        sure = np.full(rows, 0.5, np.float32)
+        sure = np.full(rows, self.sure, np.float32)
         images = [self.image] * rows
         return RowGroup(f"file, row group {group}", keys, images, np.arange(rows + 1, dtype=np.int64), classes, sure)
 
@@ -136,6 +136,15 @@ def test_a_step_of_all_ranks_is_the_same_rows_however_many_there_are(
     ]
     for step in range(steps):
         assert set(alone[step].keys) == {key for batches in ranks for key in batches[step].keys}
+
+
+@pytest.mark.parametrize("sure", [1.001953125, -0.5, float("nan")])
+def test_confidences_out_of_range_are_named(sure: float) -> None:
+    groups = Groups([3], sure=sure)
+    with pytest.raises(
+        InputError, match=r"^key '0\.\d' \(file, row group 0\) has the confidence .* or -1 for unknown$"
+    ):
+        list(reader(groups).batches(order_of(groups, 1), Stretch(0, 1, 3, 0, 1), fill))
 
 
 def test_what_comes_does_not_depend_on_timing() -> None:

@@ -21,7 +21,7 @@ def parse_parent_child(data: bytes, source: str) -> Vocabulary:
     """The hierarchy in lines `parent child`; a class is named by its id.
 
     Raises InputError (`source:line: ...`) for invalid UTF-8, a line without exactly two ids, two spellings of a number,
-    a class that is its own parent, and a cycle.
+    a header or a `-1` where all other ids are numbers, a class that is its own parent, and a cycle.
     """
     return _parse(data, source, "parent and child", child_at=1)
 
@@ -47,7 +47,9 @@ def _parse(data: bytes, source: str, columns: str, child_at: int) -> Vocabulary:
     if not pairs:
         raise InputError(f"{source}:1: no classes, expected one pair of ids a line, {columns}")
 
-    ids = _in_order(list(first_line), first_line, source)
+    rest = {id for _, pair in pairs[1:] for id in pair}
+    header = [id for id in pairs[0][1] if id not in rest]  # what only the first line has
+    ids = _in_order(list(first_line), header if len(header) == 2 else [], first_line, source)
     index = {id: c for c, id in enumerate(ids)}
     edges: dict[tuple[int, int], str] = {}
     for number, pair in pairs:
@@ -59,9 +61,16 @@ def _split(line: str) -> list[str]:
     return [id.strip() for id in line.split("\t")] if "\t" in line.strip() else line.split()
 
 
-def _in_order(ids: list[str], first_line: dict[str, int], source: str) -> Sequence[str]:
-    """Ascending if all are numbers. Raises InputError for numbers that are spelled in two ways (`7` and `07`)."""
-    if not all(map(_NUMBER.fullmatch, ids)):
+def _in_order(ids: list[str], header: list[str], first_line: dict[str, int], source: str) -> Sequence[str]:
+    """Ascending if all are numbers. Raises InputError for numbers that are spelled in two ways (`7` and `07`), and for
+    what looks like no class: it would renumber all of them."""
+    others = [id for id in ids if not _NUMBER.fullmatch(id)]
+    if others and others != ids and others in (["-1"], header):
+        raise InputError(
+            f"{source}:{first_line[others[0]]}: {others[0]!r} is no number, which all other ids are: a header is not "
+            "expected, nor a mark of roots, which just have no parent"
+        )
+    if others:
         return ids
     spelling: dict[int, str] = {}
     for id in ids:

@@ -30,6 +30,7 @@ def test_numbers_are_classes_in_ascending_order_so_that_a_dense_range_is_the_cla
 
 def test_one_id_that_is_no_number_makes_all_of_them_names():
     assert parse_parent_child(b"10 9\n9 x\n", "h").ids == ("10", "9", "x")
+    assert parse_parent_child(b"x y\nx 3\n4 5\n", "h").ids == ("x", "y", "3", "4", "5")  # no header: x has a relation
     assert parse_parent_child("10 ²\n".encode(), "h").ids == ("10", "²")
     assert parse_parent_child(b"10 " + b"1" * 5000 + b"\n", "h").ids == ("10", "1" * 5000)
 
@@ -56,6 +57,8 @@ def test_ids_may_hold_spaces_where_a_tab_stands_between():
         ("x a\na b\nb c\nc a\n", "h.txt:4: cycle of parents: a -> c -> b -> a"),
         ("1 7\n2 07\n", "h.txt:2: the number 7 is spelled '07', but '7' on line 1"),
         (b"a b\n\xff c\n", "h.txt:2: not UTF-8"),
+        ("parent child\n3 2\n3 0\n", "h.txt:1: 'parent' is no number, which all other ids are: a header"),
+        ("3 2\n-1 3\n", "h.txt:2: '-1' is no number, which all other ids are: a header is not expected, nor a mark"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_the_line(text, expected):
