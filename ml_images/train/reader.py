@@ -144,6 +144,7 @@ class Reader:
     ) -> list[Row | None]:
         began, skipped = time.perf_counter(), 0
         rows: list[Row | None] = []
+        seen: list[tuple[Row, str]] = []
         for slot, found in work:
             if found is None:
                 rows.append(None)
@@ -162,23 +163,31 @@ class Reader:
                 slots[slot] = 0
                 rows.append(None)
                 continue
-            self._check(row, group.place)
+            seen.append((row, group.place))
             rows.append(row._replace(image=b""))
+        self._check(seen)
         self.stages.add("decode", time.perf_counter() - began, skipped)
         return rows
 
-    def _check(self, row: Row, place: str) -> None:
-        sure = row.confidences
-        odd = sure[~(((sure >= 0) & (sure <= 1)) | (sure == UNKNOWN))]
-        if len(odd):
-            raise InputError(
-                f"key '{row.key}' ({place}) has the confidence {odd[0]}; they are 0 to 1, or {UNKNOWN:g} for unknown"
-            )
-        if len(row.classes) and not 0 <= row.classes.min() <= row.classes.max() < self.num_classes:
-            raise InputError(
-                f"key '{row.key}' ({place}) has classes {row.classes.tolist()}, the manifest says {self.num_classes} "
-                "classes"
-            )
+    def _check(self, seen: list[tuple[Row, str]]) -> None:
+        """The labels of some rows, each with its place: all at once, as numpy takes 10 us for one row or for many."""
+        if not seen:
+            return
+        classes = np.concatenate([row.classes for row, _ in seen])
+        sure = np.concatenate([row.confidences for row, _ in seen])
+        if _are_classes(classes, self.num_classes) and _are_confidences(sure):
+            return
+        for row, place in seen:
+            if not _are_classes(row.classes, self.num_classes):
+                raise InputError(
+                    f"key '{row.key}' ({place}) has classes {row.classes.tolist()}, the manifest says "
+                    f"{self.num_classes} classes"
+                )
+            if not _are_confidences(row.confidences):
+                raise InputError(
+                    f"key '{row.key}' ({place}) has confidences {row.confidences.tolist()}; they are 0 to 1, or "
+                    f"{UNKNOWN:g} for unknown"
+                )
 
     def _finish(self, begun: "_Begun") -> Batch:
         rows = list(itertools.chain.from_iterable(task.result() for task in begun.tasks))
@@ -197,6 +206,14 @@ class Reader:
             ),
             torch.tensor([row is not None for row in rows]),
         )
+
+
+def _are_classes(classes: NDArray[np.int32], num_classes: int) -> bool:
+    return not len(classes) or bool(0 <= classes.min() <= classes.max() < num_classes)
+
+
+def _are_confidences(sure: NDArray[np.float32]) -> bool:
+    return bool((((sure >= 0) & (sure <= 1)) | (sure == UNKNOWN)).all())
 
 
 class _Begun(NamedTuple):

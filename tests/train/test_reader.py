@@ -141,9 +141,7 @@ def test_a_step_of_all_ranks_is_the_same_rows_however_many_there_are(
 @pytest.mark.parametrize("sure", [1.001953125, -0.5, float("nan")])
 def test_confidences_out_of_range_are_named(sure: float) -> None:
     groups = Groups([3], sure=sure)
-    with pytest.raises(
-        InputError, match=r"^key '0\.\d' \(file, row group 0\) has the confidence .* or -1 for unknown$"
-    ):
+    with pytest.raises(InputError, match=r"^key '0\.\d' \(file, row group 0\) has confidences .* or -1 for unknown$"):
         list(reader(groups).batches(order_of(groups, 1), Stretch(0, 1, 3, 0, 1), fill))
 
 
