@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from reading import Measurement, Result
+from reading import ARROW, PETASTORM, Measurement, Result, ratio_of_rounds
 
 _METHOD = """Every engine runs as a whole process of its own on the same two cores, in turns (rounds: {repeats}; times
 are those of the fastest run, as other tenants of a machine only add to them, memory is the highest), over the same JPEG
@@ -12,7 +12,7 @@ bytes, which are in the page cache: {photos} photos at short side 384, quality 9
 rows per second between the first batch and the last. First: from opening the reader to the first batch, without the
 imports before it (start). CPU: of all processes, without start. Memory: highest sum over all processes, what they share
 counted once (PSS, every 0.5 s); in brackets the sum of resident sizes, which counts it in each. Lost and twice: rows
-that were not delivered, or more than once."""
+that were not delivered, or more than once. Compiled loops of ours come from the cache of a run that is not counted."""
 
 _HEAD = (
     "engine",
@@ -27,6 +27,9 @@ _HEAD = (
     "mean pixel",
     "times the first",
 )
+_CLOSEST = """Ours, the bare loop and the fastest peer once more, right after each other in more rounds: the goals are
+about these. Ratios are medians over the rounds, as the speed of a host changes from one to the next."""
+_HEAD_CLOSEST = ("engine", "rows/s in each round", "ours, arrow: times it", "ours, petastorm: times it")
 _HEAD_PLAN = ("engine", "planning, s", "rows", "steps", "pieces", "row groups held", "largest process, MiB")
 
 
@@ -43,6 +46,8 @@ def to_markdown(
         else:
             table = _table(_HEAD, [_row(result, one) for result in one.results])
         parts += [f"## {one.title.capitalize()}", one.note, table]
+        if one.closest:
+            parts += [_CLOSEST, _table(_HEAD_CLOSEST, [_closest_row(result, one.closest) for result in one.closest])]
     return "\n\n".join(parts) + "\n"
 
 
@@ -72,6 +77,16 @@ def _row(result: Result, one: Measurement) -> tuple[str, ...]:
         f"{told['mean']:.2f}" if "mean" in told else "",
         f"{result.steady / first.steady:.2f}" if first.runs and first.steady else "",
     )
+
+
+def _closest_row(result: Result, closest: Sequence[Result]) -> tuple[str, ...]:
+    rates = ", ".join(f"{run.told['steady']:,.0f}" for run in result.runs)
+    ours = {each.engine: each for each in closest}
+    ratios = []
+    for name in (ARROW, PETASTORM):
+        whole = name in ours and len(ours[name].runs) == len(result.runs)
+        ratios.append(f"{ratio_of_rounds(ours[name], result):.2f}" if whole else "")
+    return (result.engine, rates or result.failure, *ratios)
 
 
 def _plan_row(result: Result) -> tuple[str, ...]:

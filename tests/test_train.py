@@ -133,7 +133,7 @@ def test_a_run_goes_on_with_fewer_steps_an_epoch_and_loses_nothing(plain: Plain,
     assert plain(*words, "epochs=2")[0] == 0
     code, output, said = plain(*words, "epochs=4", "data.batch_size=24")
     assert code == 0, said
-    assert "4 epochs, 48 steps, from step 32;" in output
+    assert "epochs=4: 48 steps, from step 32;" in output
     newest = checkpoint.latest(run / "checkpoints")
     assert newest is not None
     assert (newest.position.step, newest.position.epoch) == (2 * 16 + 2 * 8, 4)
@@ -353,7 +353,7 @@ def test_a_killed_rank_ends_the_job_and_a_rerun_ends_like_one_run(
     ranks: list[str], dataset: Path, tmp_path: Path
 ) -> None:
     def command(run: str) -> list[str]:
-        words = [f"data.path={dataset}", f"output={tmp_path / run}", "epochs=12", "checkpoint_every_steps=3", *TINY]
+        words = [f"data.path={dataset}", f"output={tmp_path / run}", "epochs=6", "checkpoint_every_steps=3", *TINY]
         return [*ranks, "-np", "2", "-H", "localhost:2", sys.executable, "train.py", *words]
 
     process = start(command("killed"))
@@ -372,13 +372,13 @@ def test_a_killed_rank_ends_the_job_and_a_rerun_ends_like_one_run(
     code, output = finish(command("whole"))
     assert code == 0, output
     killed, whole = report(tmp_path / "killed"), report(tmp_path / "whole")
-    assert killed["steps"] == whole["steps"] == 12 * 8
+    assert killed["steps"] == whole["steps"] == 6 * 8
     assert killed["ranks"] == 2
     assert [record["loss"] for record in history(tmp_path / "killed")] == [
         record["loss"] for record in history(tmp_path / "whole")
     ]
     torch.testing.assert_close(killed["validation"], whole["validation"], rtol=1e-5, atol=1e-6)
-    final = "checkpoints/step-0000000096.safetensors"
+    final = "checkpoints/step-0000000048.safetensors"
     one, other = (checkpoint.load(tmp_path / run / final).tensors for run in ("killed", "whole"))
     for name, tensor in one.items():
         if "running_" in name:  # as checkpoint.py says
@@ -389,7 +389,7 @@ def test_a_killed_rank_ends_the_job_and_a_rerun_ends_like_one_run(
     scalars = EventAccumulator(str(tmp_path / "whole" / "tensorboard"))
     scalars.Reload()
     assert len(list((tmp_path / "whole" / "tensorboard").iterdir())) == 1  # rank 0's alone
-    assert [event.step for event in scalars.Scalars("train/loss")] == list(range(1, 97))
+    assert [event.step for event in scalars.Scalars("train/loss")] == list(range(1, 49))
     drawn = {event.step: event.value for event in scalars.Scalars("validation/mean_average_precision")}
     assert drawn == {
         record["step"]: pytest.approx(record["validation"]["mean_average_precision"])

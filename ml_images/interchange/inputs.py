@@ -111,9 +111,9 @@ def _image_folder(filesystem: fs.FileSystem, source: str, path: str) -> Iterator
             yield from listings
             return
     folders = [name for name, is_folder in _visible(filesystem, path) if is_folder]
-    splits = [name for name in folders if name in SPLITS]
+    splits = [name for name in folders if name in SPLITS and _is_split(filesystem, f"{path}/{name}")]
     if splits and len(splits) < len(folders):
-        other = next(name for name in folders if name not in SPLITS)
+        other = next(name for name in folders if name not in splits)
         raise InputError(f"input '{source}' has the splits {', '.join(splits)} and '{text_of(other)}', which is none")
     for split in splits:
         for name, is_folder in _visible(filesystem, f"{path}/{split}"):
@@ -122,6 +122,12 @@ def _image_folder(filesystem: fs.FileSystem, source: str, path: str) -> Iterator
     if not splits:
         for name in folders:
             yield _input("folder", f"{source}/{name}", "", name)
+
+
+def _is_split(filesystem: fs.FileSystem, path: str) -> bool:
+    """Is this folder, which is called like a split, one? A class may be called "train" as well, but holds pictures."""
+    entries = _visible(filesystem, path)
+    return not entries or any(is_folder for _, is_folder in entries)
 
 
 def _listings(filesystem: fs.FileSystem, source: str, path: str) -> Iterator[Input]:

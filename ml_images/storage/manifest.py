@@ -9,7 +9,7 @@ appended      what was added later, and when
 files         by name below the data set: rows, row_groups, bytes, sha256
 metadata      by name: bytes, sha256 of the vocabulary and of each _common_metadata
 config        options of the job that wrote it; with the time, versions and commit
-digest        sha256 of all of this but itself (none in earlier versions)
+digest        sha256 of all of this but itself
 """
 
 import hashlib
@@ -109,14 +109,12 @@ def _digest(content: Mapping[str, Any]) -> str:
 
 def check_metadata(location: str) -> dict[str, str]:
     """One of STATES for each file without rows that the manifest names, and for the manifest itself, whose totals have
-    to be the sums over its files. Where it names none (earlier versions), _common_metadata has to be readable."""
+    to be the sums over its files."""
     manifest: dict[str, Any] = tables.read_json(join(location, MANIFEST)) or {}
     states = {
         name: _check_bytes(join(location, name), told["bytes"], told["sha256"])
         for name, told in manifest.get("metadata", {}).items()
     }
-    if "metadata" not in manifest:
-        states = _parse_common_metadata(location)
     sums: dict[str, dict[str, int]] = {}
     for name, promise in manifest.get("files", {}).items():
         total = sums.setdefault(name.partition("/")[0].removeprefix("split="), {"rows": 0, "row_groups": 0})
@@ -124,19 +122,7 @@ def check_metadata(location: str) -> dict[str, str]:
             total[count] += promise[count]
     if sums != manifest.get("splits"):
         return states | {MANIFEST: MISCOUNTED}
-    return states | {MANIFEST: INTACT if manifest.get("digest", _digest(manifest)) == _digest(manifest) else ALTERED}
-
-
-def _parse_common_metadata(location: str) -> dict[str, str]:
-    filesystem, path = open_location(location)
-    states = {}
-    for info in filesystem.get_file_info(fs.FileSelector(path, recursive=True)):
-        if info.type == fs.FileType.File and info.base_name == "_common_metadata":
-            try:
-                pq.read_metadata(info.path, filesystem=filesystem)
-            except (OSError, pa.ArrowException):
-                states[info.path[len(path) + 1 :]] = UNREADABLE
-    return states
+    return states | {MANIFEST: INTACT if manifest.get("digest") == _digest(manifest) else ALTERED}
 
 
 def unlisted(location: str, promises: Mapping[str, FilePromise]) -> list[str]:

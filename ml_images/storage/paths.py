@@ -23,7 +23,7 @@ from ml_images.storage import s3
 def open_location(location: str) -> tuple[fs.FileSystem, str]:
     """(file system, path on it without a trailing slash) for a path or URL.
 
-    Raises InputError for an empty one, and when a process meets an S3 bucket for the first time that cannot be reached.
+    Raises InputError for an empty one, and when a process meets a bucket for the first time that cannot be reached.
     """
     if not location:
         raise InputError(f"a location is empty; give {_ACCEPTED}")
@@ -31,10 +31,12 @@ def open_location(location: str) -> tuple[fs.FileSystem, str]:
         return fs.LocalFileSystem(), str(Path(location).expanduser().absolute())
     if place := s3.parse(location):
         return s3.open_place(place), place.path
-    if (
-        location.startswith(("gs://", "gcs://")) and "retry_limit_seconds" not in location
-    ):  # else it tries for 15 minutes
-        location += f"{'&' if '?' in location else '?'}retry_limit_seconds={_GCS_SECONDS}"
+    if location.startswith(("gs://", "gcs://")):
+        return _open_gcs(location)
+    return _open_url(location)
+
+
+def _open_url(location: str) -> tuple[fs.FileSystem, str]:
     try:
         filesystem, path = fs.FileSystem.from_uri(location)
     except (pa.ArrowInvalid, OSError, ValueError) as error:
@@ -42,7 +44,23 @@ def open_location(location: str) -> tuple[fs.FileSystem, str]:
     return filesystem, path.rstrip("/")
 
 
+def _open_gcs(location: str) -> tuple[fs.FileSystem, str]:
+    bounded = location
+    if "retry_limit_seconds" not in location:  # else it tries for 15 minutes
+        bounded += f"{'&' if '?' in location else '?'}retry_limit_seconds={_GCS_SECONDS}"
+    filesystem, path = _open_url(bounded)
+    bucket = path.partition("/")[0]
+    if bucket not in _met:
+        try:
+            filesystem.get_file_info(path)
+        except OSError as error:
+            raise InputError(f"cannot open '{location}': {' '.join(str(error).split())}") from error
+        _met.add(bucket)
+    return filesystem, path
+
+
 _GCS_SECONDS = 30
+_met: set[str] = set()  # buckets of Google's that answered this process
 
 _ACCEPTED = "a path, file://, s3://, s3+http://, gs:// or hdfs://"
 

@@ -52,16 +52,16 @@ def open_journal(
     splits = inputs.train, replace(inputs.val, replicated=False)  # one after the other; an evaluation repeats nothing
     most = max(most_bytes(open_reader(split, data), split, data.batch_size, plan.size) for split in splits)
     progress.note(
-        f"reading holds at most {most / 1e6:.0f} MB on each rank: row groups and batches; pixels of the pictures that "
-        f"{data.decode_threads} threads are decoding come on top"
+        f"reading holds at most {most / 1e6:.0f} MB on each rank: row groups and batches; pixels that are "
+        f"being decoded (data.decode_threads={data.decode_threads}) come on top"
     )
     if told:
         progress.note(told)
     progress.note(
-        f"{job.epochs} epochs, {total_steps} steps, from step {start.step}; {job.model.name} with "
+        f"epochs={job.epochs}: {total_steps} steps, from step {start.step}; {job.model.name} with "
         f"{inputs.train.num_classes} outputs on {device.type}; peak learning rate {job.optim.lr:g} "
         f"x {plan.rows_per_step} / 256 = {peak_lr(job.optim.lr, plan.rows_per_step):g} after "
-        f"{job.schedule.warmup_epochs:g} epochs"
+        f"schedule.warmup_epochs={job.schedule.warmup_epochs:g}"
     )
     if not inputs.val.rows:
         progress.note("the validation split is empty: nothing is evaluated")
@@ -92,4 +92,4 @@ def write_report(job: TrainJob, config: dict[str, Any], inputs: Inputs, end: Pos
         **provenance(),
     }
     write_json(folder.report, report)
-    print(f"trained {end.step} steps in {end.epoch} epochs; report: {folder.report}", flush=True)
+    print(f"trained {end.step} steps, {end.epoch} of {job.epochs} epochs; report: {folder.report}", flush=True)

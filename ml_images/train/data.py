@@ -1,43 +1,30 @@
 """The readers: batches of a training epoch and of an evaluation, from rows that Arrow or Petastorm hands out.
 
-The only importer of Petastorm. Both readers hand out row groups and nothing else differs: order, plan, decoding and
-targets are the same code, so a run with the one gives the loss of a run with the other. Petastorm is asked for one row
-group at a time, as it delivers several in the order in which they happen to finish, and cannot go on in the middle of
-an epoch.
+Both hand out row groups and nothing else differs: order, plan, decoding and targets are the same code, so a run with
+the one gives the loss of a run with the other.
 """
 
-import contextlib
 import dataclasses
-import functools
-import logging
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
 import torch
 from torch import Tensor
 
 from ml_images.errors import InputError
 from ml_images.options import option
-from ml_images.schemas import DATASET
-from ml_images.storage.paths import join
-from ml_images.train.dataset import Split, check_folder
+from ml_images.train.dataset import Split
 from ml_images.train.decode import decode_crop
-from ml_images.train.group_size import COLUMNS, LABELS, GroupSize
 from ml_images.train.order import EpochOrder
+from ml_images.train.petastorm import PetastormRowGroups
 from ml_images.train.plan import Stretch, training_stretch
 from ml_images.train.reader import BadImages, Batch, Reader, Row, Stages
 from ml_images.train.replication import copies_of_groups
 from ml_images.train.resolution import ResolutionConfig, image_size
-from ml_images.train.row_groups import ArrowRowGroups, RowGroup, RowGroups, to_row_group
+from ml_images.train.row_groups import ArrowRowGroups, RowGroups
 from ml_images.train.transforms import Augmentation, Preprocessing, evaluation_crop, normalise, training_crop
-
-if TYPE_CHECKING:
-    from petastorm.transform import TransformSpec
 
 
 @dataclass(frozen=True)
@@ -188,113 +175,3 @@ def evaluation_batches(split: Split, config: DataConfig, stretch: Stretch) -> It
 
     order = EpochOrder(np.array(split.row_groups, np.int64), split.lanes, None)
     return open_reader(split, config).batches(order, stretch, fill)
-
-
-def transform_spec(image_size: int, num_classes: int) -> "TransformSpec":
-    """For petastorm.make_batch_reader(..., transform_spec=...): rows of fixed shape, which it needs.
-
-    `image` becomes uint8 (image_size, image_size, 3), the evaluation crop; `targets` float32 (num_classes,).
-    """
-    crop = evaluation_crop("standard")
-
-    def transform(frame: Any) -> Any:
-        images, targets = [], np.zeros((len(frame), num_classes), np.float32)
-        for target, data, classes, confidences in zip(
-            targets, frame["image"], frame["classes"], frame["confidences"], strict=True
-        ):
-            images.append(np.empty((image_size, image_size, 3), np.uint8))
-            decode_crop(data, crop, images[-1])
-            target[classes] = confidences
-        frame = frame[["key"]].copy()
-        frame["image"], frame["targets"] = images, list(targets)
-        return frame
-
-    return _petastorm().TransformSpec(
-        transform,
-        edit_fields=[
-            ("image", np.uint8, (image_size, image_size, 3), False),
-            ("targets", np.float32, (num_classes,), False),
-        ],
-        selected_fields=["key", "image", "targets"],
-    )
-
-
-class PetastormRowGroups:
-    """One row group at a time by petastorm.make_batch_reader, from local folders."""
-
-    def __init__(self, split: Split) -> None:
-        if "://" in split.location:
-            raise InputError(
-                f"data.reader=petastorm reads local folders only (petastorm with pyarrow 14), got '{split.location}'; "
-                "data.reader=arrow reads it"
-            )
-        if any(letter in split.location for letter in "?#;"):
-            raise InputError(
-                f"data.path: Petastorm takes the path for a URL, so '?', '#' and ';' cannot be in '{split.location}'"
-            )
-        check_folder(split.location.rpartition("/")[0])
-        self._petastorm = _petastorm()
-        _quieten_petastorm()
-        self._split = split
-
-    def read(self, group: int) -> RowGroup:
-        file, number = self._split.place_of(group)
-        location = join(self._split.location, file)
-        place = f"{location}, row group {number}"
-        groups = self._split.groups_per_file[self._split.files.index(file)]
-        taken: list[Any] = []
-
-        def take(frame: Any) -> Any:
-            """Pictures that went on from here would be copied twice, and lists would have to be of equal length."""
-            taken.append(frame)
-            return frame[["key"]]
-
-        try:
-            reader = self._petastorm.make_batch_reader(
-                f"file://{location}",  # as_uri would quote the '=', which Petastorm does not unquote
-                schema_fields=COLUMNS,
-                transform_spec=self._petastorm.TransformSpec(take, selected_fields=["key"]),
-                cur_shard=number,
-                shard_count=groups,
-                shuffle_row_groups=False,
-                num_epochs=1,
-                reader_pool_type="dummy",
-            )
-            with contextlib.closing(_Stopped(reader)):
-                next(reader)
-        except (OSError, pa.ArrowException, StopIteration) as error:
-            raise InputError(f"{place} cannot be read: {' '.join(str(error).split())}") from error
-        rows = taken.pop()  # Petastorm's readers are cycles: what they hold would stay until these are looked for
-        table = pa.table([pa.array(rows[name].tolist(), DATASET.field(name).type) for name in LABELS], LABELS)
-        return to_row_group(table, rows["image"].tolist(), self._split.row_groups[group], place)
-
-    def beside(self, size: GroupSize) -> int:
-        return size.beside_petastorm
-
-
-class _Stopped:
-    """Closes a reader of Petastorm, which wants to be stopped and joined."""
-
-    def __init__(self, reader: Any) -> None:
-        self._reader = reader
-
-    def close(self) -> None:
-        self._reader.stop()
-        self._reader.join()
-
-
-@functools.cache
-def _petastorm() -> ModuleType:
-    """Petastorm, for those who want it: importing it takes 0.2 s, and it goes with few versions of pyarrow only."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # petastorm 0.12 imports what pyarrow 14 and setuptools call deprecated
-        import petastorm
-    return petastorm
-
-
-def _quieten_petastorm() -> None:
-    """For the rest of the process: its reader threads warn as long as it reads, where no catch_warnings reaches."""
-    warnings.filterwarnings("ignore", category=FutureWarning, module=r"petastorm\.")
-    # Both tell, at every opening, that our data sets hold no pickled schema; that is on purpose.
-    warnings.filterwarnings("ignore", message="Currently make_reader supports reading only Petastorm datasets")
-    logging.getLogger("petastorm.etl.dataset_metadata").setLevel(logging.WARNING)

@@ -94,10 +94,7 @@ class ArrowRowGroups:
             images = read_pictures(source, chunk)
             return opened.read_row_group(number, LABELS, use_threads=False), images
         table = opened.read_row_group(number, COLUMNS, use_threads=False)
-        images = one_array(table.column("image").cast(pa.binary()))
-        if images.null_count:
-            raise OSError("nulls in image")
-        return table, _views(images)
+        return table, pictures_of(table)
 
 
 def to_row_group(table: pa.Table, images: Sequence[bytes | memoryview], rows: int, place: str) -> RowGroup:
@@ -122,8 +119,11 @@ def to_row_group(table: pa.Table, images: Sequence[bytes | memoryview], rows: in
     return RowGroup(place, keys, images, offsets, flat, sure)
 
 
-def _views(images: pa.Array) -> list[memoryview]:
-    """Each value of a binary array, without a copy."""
+def pictures_of(table: pa.Table) -> list[memoryview]:
+    """Each value of the column `image`, without a copy. Raises OSError for nulls."""
+    images = one_array(table.column("image").cast(pa.binary()))
+    if images.null_count:
+        raise OSError("nulls in image")
     _, starts, data = images.buffers()
     content = memoryview(b"" if data is None else data)
     places = np.frombuffer(starts, np.int32)[images.offset : images.offset + len(images) + 1].tolist()

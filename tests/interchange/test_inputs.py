@@ -84,6 +84,13 @@ def test_image_folders_with_and_without_splits(tmp_path: Path) -> None:
         find_inputs([str(tmp_path / "a")], "imagefolder")
 
 
+def test_a_class_may_be_called_like_a_split(tmp_path: Path) -> None:
+    make(tmp_path, "one/train/1.jpg", "one/tram/1.jpg", "two/train/train/1.jpg", "two/val/tram/1.jpg")
+    found = {name: find_inputs([str(tmp_path / name)], "imagefolder") for name in ("one", "two")}
+    assert [(one.split, one.folder) for one in found["one"]] == [("", "train"), ("", "tram")]
+    assert [(one.split, one.folder) for one in found["two"]] == [("train", "train"), ("val", "tram")]
+
+
 def test_listings_say_what_is_in_an_image_folder(tmp_path: Path) -> None:
     make(tmp_path, "train/0/1.jpg", "labels/train/000000.parquet", "labels/val/000000.parquet", "vocabulary.parquet")
     found = find_inputs([str(tmp_path)], "imagefolder")

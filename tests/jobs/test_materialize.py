@@ -17,7 +17,7 @@ from ml_images.errors import InputError
 from ml_images.jobs import describe, materialize
 from ml_images.labels.splits import SplitConfig, assign_splits
 from ml_images.storage import tables
-from ml_images.train.data import transform_spec
+from ml_images.train.petastorm import transform_spec
 
 
 def dataset_of(chain: Any) -> Path:

@@ -53,6 +53,12 @@ def test_urls_and_paths_open_alike(tmp_path: Path) -> None:
     assert resolve("gs://bucket/x") == for_spark("gs://bucket/x") == "gs://bucket/x"
 
 
+def test_a_bucket_of_google_that_does_not_answer_is_told_in_one_line() -> None:
+    location = "gs://anonymous@bucket/x?scheme=http&endpoint_override=127.0.0.1:1&retry_limit_seconds=1"
+    with pytest.raises(InputError, match=r"^cannot open 'gs://anonymous@bucket/x[^\n]*$"):
+        open_location(location)
+
+
 def test_a_relative_path_is_the_users_not_the_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert resolve("out/labels") == str(tmp_path / "out" / "labels")

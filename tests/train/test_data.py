@@ -3,6 +3,7 @@
 import functools
 import itertools
 import json
+import shutil
 import subprocess
 import sys
 import warnings
@@ -29,10 +30,10 @@ from ml_images.train.data import (
     open_reader,
     training_batches,
     training_pictures,
-    transform_spec,
 )
 from ml_images.train.dataset import Split, digest_of, read_split
 from ml_images.train.group_size import GroupSize
+from ml_images.train.petastorm import transform_spec
 from ml_images.train.plan import Stretch, evaluation_stretch
 from ml_images.train.reader import Batch, Stages
 from ml_images.train.replication import sure_rows
@@ -376,14 +377,20 @@ def test_a_pickle_that_appears_after_the_check_is_refused_too(make_dataset: Make
         epoch_of(split, config(root, reader="petastorm"), 0, 1)
 
 
-@pytest.mark.parametrize(
-    ("location", "line"),
-    [("s3://bucket/set/split=train", "local folders only"), ("/tmp/what?/split=train", "cannot be in")],
-)
-def test_places_that_petastorm_cannot_read_are_named(dataset: Path, location: str, line: str) -> None:
-    split = Split(location, 6, 1, ("a",), (1,), (5,), GroupSize())
-    with pytest.raises(InputError, match=line):
+def test_what_petastorm_cannot_read_is_named() -> None:
+    split = Split("s3://bucket/set/split=train", 6, 1, ("a",), (1,), (5,), GroupSize())
+    with pytest.raises(InputError, match="local folders only"):
         open_reader(split, config("x", reader="petastorm"))
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_folder_may_be_called_anything(dataset: Path, tmp_path: Path, reader: str) -> None:
+    odd = tmp_path / "what?#;=%20 é"
+    shutil.copytree(dataset, odd)
+    expected = [batch.keys for batch in epoch_of(read_split(str(dataset), "train"), config(dataset), 0, 1)]
+    assert [
+        batch.keys for batch in epoch_of(read_split(str(odd), "train"), config(odd, reader=reader), 0, 1)
+    ] == expected
 
 
 def test_importing_the_reader_leaves_the_filters_of_warnings_and_the_loggers_alone() -> None:

@@ -83,11 +83,45 @@ def test_compressed_gradients_are_near_and_the_same_on_all_ranks(compression: Co
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_weights_in_channels_last_order_get_the_same_gradients() -> None:
+@pytest.mark.parametrize("bucket_bytes", [0, 20_000, 1 << 30])
+def test_weights_in_channels_last_order_get_the_same_gradients(bucket_bytes: int) -> None:
     expected = steps_on_one_rank(model_of())
     model = model_of().to(memory_format=torch.channels_last)
-    found = steps_on_ranks(model, 2, 0)[1]
-    assert all(torch.allclose(found[name], tensor, atol=1e-12) for name, tensor in expected.items())
+    for found in steps_on_ranks(model, 2, bucket_bytes):
+        assert all(torch.allclose(found[name], tensor, atol=1e-12) for name, tensor in expected.items())
+
+
+@pytest.mark.parametrize("weight_order", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("gradient_order", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("alone", [True, False])
+def test_gradients_travel_as_their_weights_lie_in_memory_and_stay_there_if_they_lie_so(
+    weight_order: torch.memory_format, gradient_order: torch.memory_format, alone: bool
+) -> None:
+    model = nn.Conv2d(2, 3, 3, bias=not alone).to(memory_format=weight_order)
+    gradient = torch.arange(54.0).view(3, 2, 3, 3)
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    model.weight.grad = given = gradient.clone(memory_format=gradient_order)
+    sent: list[Tensor] = []
+    places: list[int] = []
+
+    def tripled(values: Tensor, name: str) -> Wait:
+        sent.append(values.clone())
+        places.append(values.data_ptr())
+
+        def wait() -> None:
+            values.mul_(3)
+
+        return wait
+
+    (bucket,) = GradientAverage(model, 2, tripled, 1 << 20)._buckets
+    bucket.start(tripled)
+    by_order = {torch.contiguous_format: gradient, torch.channels_last: gradient.permute(0, 2, 3, 1)}
+    assert torch.equal(sent[0][-54:], by_order[weight_order].flatten() / 2)
+    assert (places[0] == given.data_ptr()) == (alone and weight_order == gradient_order)
+    bucket.finish()
+    assert torch.equal(model.weight.grad, gradient * 1.5)
+    assert model.weight.grad is given
 
 
 def noted(sent: list[str]) -> StartSum:
