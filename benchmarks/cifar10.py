@@ -6,14 +6,14 @@ annotate, extract, materialize, train.py with conf/train/cifar10_smoke.yaml and 
 closed under the hierarchy (closed_max) and as the released rule leaves them (as_released). Both networks are evaluated
 against the same closed labels of the validation pictures. Run it again after an interruption: what is done is not done
 again, and a step that was cut off begins anew, as its minutes count. The report goes to
-benchmarks/results/cifar10-DATE.md and .json, the curves to cifar10-DATE.png.
+benchmarks/results/cifar10-DATE.md and .json, the curves to cifar10-DATE.png: first of the one network, then of both.
 """
 
 import argparse
 import json
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from importlib import metadata
@@ -43,34 +43,46 @@ def main(argv: Sequence[str]) -> int:
     machine = describe_machine(args.cores)
     machine["training"] = f"torch {metadata.version('torch')}"
     files = write_files(args.parquet, args.vocabulary, folder / "given")
+    last_steps = {f"evaluate-{closure}-{VIEWS[-1]}": CLOSURES[: n + 1] for n, closure in enumerate(CLOSURES)}
     try:
-        seconds = _run_all(steps(files, folder, args.words), folder, args.cores)
+        for step, seconds in _run_all(steps(files, folder, args.words), folder, args.cores):
+            if step in last_steps:
+                _report(_found(last_steps[step], files, folder, args, seconds), machine, args.results)
     except Failed as error:
         print(f"cifar10.py: {error}", file=sys.stderr)
         return 1
+    return 0
+
+
+def _found(
+    closures: Sequence[str], files: Files, folder: Path, args: argparse.Namespace, seconds: Mapping[str, float]
+) -> Found:
+    """What the runs with these training labels came to."""
     vocabulary = parse_vocabulary(files.vocabulary.read_bytes(), str(files.vocabulary))
-    runs = {closure: folder / f"train-{closure}" for closure in CLOSURES}
-    found = Found(
+    reports = {closure: json.loads((folder / f"train-{closure}" / "report.json").read_text()) for closure in closures}
+    return Found(
         words=args.words,
         cores=args.cores,
-        train_images=json.loads((runs[CLOSURES[0]] / "report.json").read_text())["rows"]["train"],
+        train_images=reports[closures[0]]["rows"]["train"],
         seconds=seconds,
-        histories={closure: json.loads((run / "report.json").read_text())["history"] for closure, run in runs.items()},
+        histories={closure: report["history"] for closure, report in reports.items()},
         evaluations={
             closure: {views: evaluated(folder / f"evaluate-{closure}-{views}", vocabulary) for views in VIEWS}
-            for closure in CLOSURES
+            for closure in closures
         },
     )
-    goals = goals_of(found.evaluations[CLOSURES[0]], seconds[f"train-{CLOSURES[0]}"])
+
+
+def _report(found: Found, machine: Mapping[str, str], results: Path) -> None:
+    goals = goals_of(found.evaluations[CLOSURES[0]], found.seconds[f"train-{CLOSURES[0]}"])
     name = f"cifar10-{datetime.now(timezone.utc):%Y-%m-%d}"
-    args.results.mkdir(parents=True, exist_ok=True)
-    draw(found.histories, args.results / f"{name}.png")
+    results.mkdir(parents=True, exist_ok=True)
+    draw(found.histories, results / f"{name}.png")
     text = to_markdown(found, goals, machine, f"{name}.png", name.removeprefix("cifar10-"))
-    (args.results / f"{name}.md").write_text(text)
+    (results / f"{name}.md").write_text(text)
     content = {"machine": machine, "goals": list(map(asdict, goals)), **asdict(found)}
-    (args.results / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
-    print(text)
-    return 0
+    (results / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
+    print(text, flush=True)
 
 
 def steps(files: Files, folder: Path, words: Sequence[str]) -> Iterator[Step]:
@@ -113,12 +125,13 @@ def _job(name: str, *words: str) -> list[str]:
     return [str(Path(sys.executable).with_name("ml-images")), name, *words]
 
 
-def _run_all(chain: Iterator[Step], folder: Path, cores: int) -> dict[str, float]:
-    """Seconds of each step; what is done is not done again. Raises Failed."""
+def _run_all(chain: Iterator[Step], folder: Path, cores: int) -> Iterator[tuple[str, dict[str, float]]]:
+    """After each step its name, and the seconds of all so far; what is done is not done again. Raises Failed."""
     done = folder / "done.json"
     seconds: dict[str, float] = json.loads(done.read_text()) if done.exists() else {}
     for step in chain:
         if step.name in seconds:
+            yield step.name, seconds
             continue
         shutil.rmtree(folder / step.name, ignore_errors=True)
         print(f"$ {' '.join(step.command)}", file=sys.stderr, flush=True)
@@ -128,7 +141,7 @@ def _run_all(chain: Iterator[Step], folder: Path, cores: int) -> dict[str, float
             raise Failed(f"{step.name}: exit code {found.exit_code}, see {log}")
         seconds[step.name] = found.wall_s
         done.write_text(json.dumps(seconds, indent=1) + "\n")
-    return seconds
+        yield step.name, seconds
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -26,7 +26,7 @@ def draw(histories: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> No
     with canvas() as figure:
         figure.set_size_inches(9, 2.9)
         for panel, axes in enumerate(figure.subplots(1, len(_PANELS))):
-            for (name, history), colour in zip(histories.items(), _COLOURS, strict=True):
+            for (name, history), colour in zip(histories.items(), _COLOURS, strict=False):
                 axes.plot(*curve(history, panel), color=colour, marker="o", markersize=3, linewidth=1.6, label=name)
             axes.set_title(_PANELS[panel][0], fontsize=9)
             axes.set_xlabel("epoch")

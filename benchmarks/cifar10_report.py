@@ -114,9 +114,8 @@ def to_markdown(found: Found, goals: Sequence[Goal], machine: Mapping[str, str],
 
 def _networks(found: Found) -> str:
     rows, places = [], list[str]()
-    for closure in CLOSURES:
-        for views in VIEWS:
-            one = found.evaluations[closure][views]
+    for closure, evaluations in found.evaluations.items():
+        for views, one in evaluations.items():
             places = [f"of {place}" for place in one["map_of"]]
             names = ("micro_map", "top_1", "calibration_error")
             numbers = [one["macro_map"], *one["map_of"].values(), *(one[name] for name in names)]
@@ -127,8 +126,7 @@ def _networks(found: Found) -> str:
 
 def _runs(found: Found) -> str:
     rows = []
-    for closure in CLOSURES:
-        history = found.histories[closure]
+    for closure, history in found.histories.items():
         rate = np.median([record["images_per_s"] for record in history])
         waited = sum(record["waited_s"] for record in history) / sum(record["elapsed_s"] for record in history)
         minutes = found.seconds[f"train-{closure}"] / 60

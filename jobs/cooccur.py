@@ -9,6 +9,7 @@ Examples:
   ml-images cooccur annotations=out/annotate predictions=predictions.parquet output=out/cooccur
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -100,11 +101,17 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _name_strong(location: str, vocabulary: pa.Table) -> dict[str, int]:
-    names = [names[0] for names in vocabulary.column("names").to_pylist()]
+    names = _told_apart([names[0] for names in vocabulary.column("names").to_pylist()])
     pairs = tables.read_table(location, "strong_pairs").sort_by([("share", "descending"), ("count", "descending")])
     return {
         f"{names[row['class']]} -> {names[row['implied']]}": row["count"] for row in pairs.slice(0, SHOWN).to_pylist()
     }
+
+
+def _told_apart(names: list[str]) -> list[str]:
+    """With the number of the class behind a name that several classes have, as 1,631 of ML-Images do."""
+    several = {name for name, count in Counter(names).items() if count > 1}
+    return [f"{name} ({class_})" if name in several else name for class_, name in enumerate(names)]
 
 
 if __name__ == "__main__":

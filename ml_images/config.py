@@ -97,10 +97,23 @@ def _assignments(argv: Sequence[str], fields: Mapping[str, Any]) -> Iterator[tup
             raise InputError(f"'{word}' is neither a .yaml file nor key=value; --help lists the options")
     for word in words:
         key, _, text = word.partition("=")
-        try:
-            yield "command line", key.strip(), yaml.safe_load(text) if text else ""
-        except yaml.YAMLError as error:
-            raise InputError(f"{key}: cannot read '{text}' as a value ({_one_line(error)})") from error
+        yield "command line", key.strip(), _value_of(text, key.strip(), fields)
+
+
+def _value_of(text: str, key: str, fields: Mapping[str, Any]) -> Any:
+    """What a word of the command line says. Texts and lists of texts are what they are, unless they are quoted: in YAML
+    `*.txt` is an alias, 0123 is 83, and a name ends before ' #'."""
+    kind = fields[key][0] if key in fields else str if _free_key(key, fields) else None
+    if not text or (kind is str and text[0] not in "'\""):
+        return text
+    if kind == list[str] and not {"'", '"'} & set(text):
+        if not (text.startswith("[") and text.endswith("]")):
+            return [text]
+        return [item.strip() for item in text[1:-1].split(",") if item.strip()]
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"{key}: cannot read '{text}' as a value ({_one_line(error)})") from error
 
 
 def _read_yaml(path: str) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def test_numbers_may_be_written_as_floats_and_exponents() -> None:
 def test_keys_of_a_dict_option_keep_their_dots() -> None:
     assert load("spark.spark.executor.memory=2g", "spark.spark.ui.enabled=false").spark == {
         "spark.executor.memory": "2g",
-        "spark.ui.enabled": "False",
+        "spark.ui.enabled": "false",
     }
 
 
@@ -104,6 +104,19 @@ def test_broken_rule_of_an_option_is_the_line() -> None:
 
 def test_missing_required_option_is_named_with_its_meaning() -> None:
     assert line("lists=a") == "option 'output' is required: folder for the tables; give it as output=..."
+
+
+@pytest.mark.parametrize("text", ["*.txt", "a #b", "0123", "12:30:00", "1_000", "no", "2026-11-23", "null", "{a", "&a"])
+def test_texts_on_the_command_line_are_what_they_are(text: str) -> None:
+    job = load(f"output={text}", f"lists={text}", f"spark.spark.x={text}")
+    assert (job.output, job.lists, job.spark) == (text, [text], {"spark.x": text})
+    assert load(f"lists=[{text}, b[0-9].txt]").lists == [text, "b[0-9].txt"]
+
+
+def test_quoted_texts_are_what_is_between_the_quotes() -> None:
+    job = load("output='a, b'", "lists=['a, b', \"c\"]", "base_url=null")
+    assert (job.output, job.lists, job.base_url) == ("a, b", ["a, b", "c"], None)
+    assert load("lists=[]").lists == []
 
 
 def test_what_is_no_assignment_is_refused() -> None:

@@ -21,6 +21,7 @@ INK, FAINT = "#1f2430", "#d9dce3"
 _STYLE: Any = {  # matplotlib's types want every key spelt as a literal
     "svg.fonttype": "none",  # text stays text: it can be searched, copied and read aloud
     "svg.hashsalt": "ml-images",
+    "text.parse_math": False,  # a "$" in a name is one
     "font.family": "DejaVu Sans",  # ships with matplotlib, so the layout is the same everywhere; the page picks its own
     "font.size": 9.0,  # points: 12 CSS pixels
     "axes.spines.top": False,

@@ -132,14 +132,16 @@ def find_files(patterns: list[str], what: str) -> list[tuple[str, int]]:
 
 
 def expand(pattern: str, what: str) -> list[str]:
-    """The files and folders that a pattern (* ? []) stands for, sorted, in the user's own spelling; hidden ones only
-    where it names the dot, as a shell does it. What is no pattern, local or on S3, stands for itself, there or not.
+    """The files and folders that a pattern (* ? []; locally ** is any folders) stands for, sorted, in the user's own
+    spelling; hidden ones only where it names the dot, as a shell does it. What is no pattern, local or on S3, stands for
+    itself, there or not.
 
     Raises InputError for a pattern that matches nothing; `what` it should have been.
     """
     if not _is_pattern(pattern):
         return [pattern]
-    found = _matches(pattern) if "://" in pattern else glob.glob(pattern)  # noqa: PTH207 (pathlib would respell it)
+    # pathlib would respell what it finds.
+    found = _matches(pattern) if "://" in pattern else glob.glob(pattern, recursive=True)  # noqa: PTH207
     if not found:
         raise InputError(f"{what} '{pattern}' matches no file")
     return sorted(found)

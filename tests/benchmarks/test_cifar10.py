@@ -2,6 +2,7 @@
 
 import struct
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -111,3 +112,8 @@ def test_the_report_says_which_goals_were_missed() -> None:
     assert "cifar10_smoke.yaml with seed=1" in text
     assert "| as_released | 10 | 0.9810 | 0.9000 | 0.9500 | 0.9900 | 0.9900 | 0.9100 | 0.0100 |" in text
     assert "| closed_max | 3 | 29.0 | 500 | 5.0% | 0.3333 |" in text
+    found = replace(
+        found, histories={"closed_max": history(0.5)}, evaluations={"closed_max": evaluations["closed_max"]}
+    )
+    text = to_markdown(found, goals, {}, "curves.png", "2026-11-23")
+    assert "| closed_max | 10 |" in text and "| as_released |" not in text

@@ -173,3 +173,7 @@ def test_labels_without_rows_are_refused(spark: object, tmp_path: Path) -> None:
 def test_options_have_their_limits(option: str, says: str) -> None:
     with pytest.raises(InputError, match=says):
         cooccur.main(["annotations=a", "output=b", option])
+
+
+def test_names_that_several_classes_have_are_told_with_the_class() -> None:
+    assert cooccur._told_apart(["cat", "mushroom", "dog", "mushroom"]) == ["cat", "mushroom (1)", "dog", "mushroom (3)"]

@@ -41,6 +41,12 @@ def test_the_alternative_text_is_escaped():
     assert root.attrib["aria-label"] == '"<x> & y'
 
 
+def test_dollars_in_a_name_are_dollars():
+    with canvas() as figure:
+        figure.text(0.5, 0.5, "cash $a_b_c$ and $x_{1$")
+        assert "cash $a_b_c$ and $x_{1$" in inline(figure, "name", "title", "alt").svg
+
+
 def test_drawing_leaves_matplotlibs_settings_alone_and_needs_no_pyplot():
     before = dict(matplotlib.rcParams)
     had_pyplot = "matplotlib.pyplot" in sys.modules

@@ -44,6 +44,14 @@ def test_a_pattern_without_files_and_no_pattern_at_all_are_named(tmp_path: Path)
         find_files([], "annotation list")
 
 
+def test_two_stars_are_any_folders(tmp_path: Path) -> None:
+    for name in ("r.txt", "a/x.txt", "a/b/y.txt", "a/.hidden/z.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("1")
+    found = [place for place, _ in find_files([f"{tmp_path}/**/*.txt"], "annotation list")]
+    assert found == [f"{tmp_path}/{name}" for name in ("a/b/y.txt", "a/x.txt", "r.txt")]
+
+
 def test_urls_and_paths_open_alike(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("1")
     for location in (str(tmp_path), f"file://{tmp_path}", f"{tmp_path}/"):
