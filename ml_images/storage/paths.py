@@ -133,8 +133,8 @@ def find_files(patterns: list[str], what: str) -> list[tuple[str, int]]:
 
 def expand(pattern: str, what: str) -> list[str]:
     """The files and folders that a pattern (* ? []; locally ** is any folders) stands for, sorted, in the user's own
-    spelling; hidden ones only where it names the dot, as a shell does it. What is no pattern, local or on S3, stands for
-    itself, there or not.
+    spelling; hidden ones only where it names the dot, as a shell does it. What is no pattern, local or on S3, stands
+    for itself, there or not.
 
     Raises InputError for a pattern that matches nothing; `what` it should have been.
     """
