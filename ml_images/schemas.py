@@ -41,14 +41,14 @@ REJECTS = pa.schema(
     ]
 )
 
-# A positive label and a verified absence (confidence 0) above it, both given for the same image.
+# A positive label and a verified absence (confidence 0) of its class or of one above it, both given for the same image.
 CONFLICTS = pa.schema(
     [
         pa.field("key", pa.string(), nullable=False),
         pa.field("source", pa.string(), nullable=False),
         pa.field("positive", pa.int32(), nullable=False),  # a given class
         pa.field("positive_confidence", pa.float32(), nullable=False),  # as given
-        pa.field("negative", pa.int32(), nullable=False),  # an ancestor of it, given as absent
+        pa.field("negative", pa.int32(), nullable=False),  # the same class or an ancestor of it, given as absent
         pa.field("resolution", pa.string(), nullable=False),  # one of hierarchy.conflicts.RESOLUTIONS
     ]
 )

@@ -3,8 +3,8 @@
 The same URL stands in several published rows with different tags, and one ImageNet picture under several ids.
 
 merge   the tags of all its rows, as if one row after the other had been written in one line: a class that several of
-        them have keeps its first place and its highest confidence (known beats unknown, seen beats absent); with
-        `human_wins` what is certain (0 or 1) beats a machine's score, whichever list it stands in
+        them have keeps its first place and its highest confidence (known beats unknown, seen beats absent); that one
+        of them says absent is kept beside it, for who wants to know (hierarchy/negatives.py)
 first   the first row; the others are rejected
 error   an error that names the two places of one such key
 
@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from ml_images import schemas
 from ml_images.annotations import reasons
-from ml_images.annotations.scanner import Float32, Int32, Int64
+from ml_images.annotations.scanner import Float32, Int8, Int32, Int64
 from ml_images.annotations.take import take_rows
 from ml_images.compiled import compiled
 
@@ -36,6 +36,7 @@ SET_ASIDE = pa.schema(
         pa.field("text", pa.string(), nullable=False),
         pa.field("classes", pa.list_(pa.int32()), nullable=False),
         pa.field("confidences", pa.list_(pa.float32()), nullable=False),
+        pa.field("absent", pa.list_(pa.int8()), nullable=False),
     ]
 )
 
@@ -49,6 +50,7 @@ class Resolved:
     offsets: Int64  # (rows + 1)
     classes: Int32
     confidences: Float32
+    absent: Int8  # as in annotations.rows.Parsed, of any row of the key
     merged: int  # rows that are now part of another
     repeated: int  # labels that merging dropped, as another row of the key has their class
     labels_rejected: int  # of the rows in `rejects`
@@ -56,11 +58,8 @@ class Resolved:
     example: str | None  # of a key in several rows and two of its places
 
 
-def resolve_duplicates(rows: pa.Table, policy: Duplicates, num_classes: int, *, human_wins: bool) -> Resolved:
-    """The rows of SET_ASIDE, all that there are of each key and in any order, with each key once.
-
-    human_wins: a class that is certain in one row and scored by a machine in another one keeps what is certain.
-    """
+def resolve_duplicates(rows: pa.Table, policy: Duplicates, num_classes: int) -> Resolved:
+    """The rows of SET_ASIDE, all that there are of each key and in any order, with each key once."""
     order = pc.sort_indices(rows, sort_keys=[(name, "ascending") for name in ("key", "piece", "line")])
     rows = rows.take(order).combine_chunks()
     keys = rows["key"].combine_chunks()
@@ -74,13 +73,14 @@ def resolve_duplicates(rows: pa.Table, policy: Duplicates, num_classes: int, *, 
     offsets = lists.offsets.to_numpy().astype(np.int64) - lists.offsets[0].as_py()
     classes = lists.flatten().to_numpy()
     confidences = rows["confidences"].combine_chunks().flatten().to_numpy()
+    absent = rows["absent"].combine_chunks().flatten().to_numpy()
     num_given = len(classes)
     if policy == "first":
         offsets, places = take_rows(offsets, firsts)
-        classes, confidences = classes[places], confidences[places]
+        classes, confidences, absent = classes[places], confidences[places], absent[places]
     else:
         bounds = offsets[np.append(firsts, len(rows))]
-        offsets, classes, confidences = drop_duplicates(bounds, classes, confidences, num_classes, human_wins)
+        offsets, classes, confidences, absent = drop_duplicates(bounds, classes, confidences, absent, num_classes)
     rejected = rows.take(again if policy == "first" else again[:0])
     return Resolved(
         keys.take(firsts),
@@ -88,6 +88,7 @@ def resolve_duplicates(rows: pa.Table, policy: Duplicates, num_classes: int, *, 
         offsets,
         classes,
         confidences,
+        absent,
         0 if policy == "first" else len(again),
         0 if policy == "first" else num_given - len(classes),
         num_given - len(classes) if policy == "first" else 0,
@@ -108,16 +109,14 @@ def _rejects(rows: pa.Table) -> pa.RecordBatch:
 
 
 def drop_duplicates(
-    offsets: Int64, classes: Int32, confidences: Float32, num_classes: int, human_wins: bool
-) -> tuple[Int64, Int32, Float32]:
-    """The labels with each class once a row, at its first place and with its highest confidence; with `human_wins` with
-    the highest certain one (0 or 1), if there is any."""
+    offsets: Int64, classes: Int32, confidences: Float32, absent: Int8, num_classes: int
+) -> tuple[Int64, Int32, Float32, Int8]:
+    """The labels, each class once a row, at its first place, with its highest confidence, absent where any is."""
     kept_offsets = np.zeros(len(offsets), np.int64)
-    kept_classes, kept_confidences = np.empty_like(classes), np.empty_like(confidences)
-    kept = _drop_duplicates(
-        offsets, classes, confidences, num_classes, human_wins, kept_offsets, kept_classes, kept_confidences
-    )
-    return kept_offsets, kept_classes[:kept], kept_confidences[:kept]
+    out = np.empty_like(classes), np.empty_like(confidences), np.empty_like(absent)
+    kept = _drop_duplicates(offsets, classes, confidences, absent, num_classes, kept_offsets, *out)
+    kept_classes, kept_confidences, kept_absent = out
+    return kept_offsets, kept_classes[:kept], kept_confidences[:kept], kept_absent[:kept]
 
 
 @compiled
@@ -125,11 +124,12 @@ def _drop_duplicates(
     offsets: Int64,
     classes: Int32,
     confidences: Float32,
+    absent: Int8,
     num_classes: int,
-    human_wins: bool,
     kept_offsets: Int64,
     kept_classes: Int32,
     kept_confidences: Float32,
+    kept_absent: Int8,
 ) -> int:
     row_of_class = np.full(num_classes, -1, np.int64)
     place_of_class = np.empty(num_classes, np.int64)
@@ -139,15 +139,13 @@ def _drop_duplicates(
             c = classes[label]
             if row_of_class[c] == row:
                 place = place_of_class[c]
-                before, now = kept_confidences[place], confidences[label]
-                if human_wins and ((before == 0 and now < 1) or (now == 0 and before < 1)):
-                    kept_confidences[place] = 0
-                else:
-                    kept_confidences[place] = max(before, now)
+                kept_confidences[place] = max(kept_confidences[place], confidences[label])
+                kept_absent[place] |= absent[label]
             else:
                 row_of_class[c] = row
                 place_of_class[c] = kept
                 kept_classes[kept], kept_confidences[kept] = c, confidences[label]
+                kept_absent[kept] = absent[label]
                 kept += 1
         kept_offsets[row + 1] = kept
     return kept

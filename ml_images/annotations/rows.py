@@ -27,8 +27,8 @@ class Parsed:
     """The label rows and the rejected lines of one piece of a list: len(keys) + len(rejects) = lines.
 
     Row r comes from line `lines[r]` (1-based), has the key `keys[r]` and the labels of set s = `sets[r]`:
-    `offsets[s]:offsets[s + 1]` of classes and confidences, in source order and without duplicates. Rows with the same
-    text behind the key share a set. `take_rows(offsets, sets)` has the labels row by row.
+    `offsets[s]:offsets[s + 1]` of classes, confidences and absent, in source order and without duplicates. Rows with
+    the same text behind the key share a set. `take_rows(offsets, sets)` has the labels row by row.
     """
 
     keys: pa.StringArray
@@ -37,6 +37,7 @@ class Parsed:
     offsets: npt.NDArray[np.int64]  # (sets + 1)
     classes: npt.NDArray[np.int32]
     confidences: npt.NDArray[np.float32]
+    absent: npt.NDArray[np.int8]  # 1: the row says that the class is absent (0), though it may also say the opposite
     rejects: pa.RecordBatch  # schemas.REJECTS
     duplicate_tags: int  # tags dropped because their row has the class already; the highest confidence is kept
 
@@ -63,7 +64,7 @@ def parse_lines(data: bytes | pa.Buffer, *, source: str, first_line: int, num_cl
     )
     rejects = _rejects(array, scanned, source, first_line)
     lines = scanned.lines + first_line
-    labels = (scanned.sets, scanned.offsets, scanned.classes, scanned.confidences)
+    labels = (scanned.sets, scanned.offsets, scanned.classes, scanned.confidences, scanned.absent)
     return Parsed(keys, lines, *labels, rejects, scanned.duplicate_tags)
 
 

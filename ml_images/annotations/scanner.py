@@ -24,6 +24,7 @@ Int64 = npt.NDArray[np.int64]
 UInt64 = npt.NDArray[np.uint64]
 Int32 = npt.NDArray[np.int32]
 Float32 = npt.NDArray[np.float32]
+Int8 = npt.NDArray[np.int8]
 
 # Of texts in a block: twice the rows of 16 MiB of the published lists; 2 MiB. What comes when half are taken is parsed.
 SLOTS = 1 << 18
@@ -45,11 +46,12 @@ class Scanned(NamedTuple):
     sets: Int32  # (rows)
     offsets: Int64  # (sets + 1)
     classes: Int32
-    confidences: Float32
+    confidences: Float32  # the highest that the line gives the class
+    absent: Int8  # 1: the line gives the class the confidence 0, beside that or as the only one
     reject_lines: Int64  # 0-based
     reject_starts: Int64  # of the line's bytes, without its end
     reject_ends: Int64
-    reject_codes: npt.NDArray[np.int8]  # index into reasons.OF_LINES
+    reject_codes: Int8  # index into reasons.OF_LINES
     num_lines: int
     duplicate_tags: int
 
@@ -67,6 +69,7 @@ def scan(data: Bytes, num_classes: int) -> Scanned:
         np.zeros(rows + 1, np.int64),
         np.empty(tags, np.int32),
         np.empty(tags, np.float32),
+        np.empty(tags, np.int8),
         np.empty(rows, np.int64),
         np.empty(rows, np.int64),
         np.empty(rows, np.int64),
@@ -76,7 +79,7 @@ def scan(data: Bytes, num_classes: int) -> Scanned:
     )
     met = np.full(num_classes, -1, np.int64)
     dropped = np.empty(rows, np.int32)
-    rows, sets, key_bytes, rejects, lines, duplicates = _scan(data, empty_slots(SLOTS), met, dropped, *out[:11])
+    rows, sets, key_bytes, rejects, lines, duplicates = _scan(data, empty_slots(SLOTS), met, dropped, *out[:12])
     tags = int(out.offsets[sets])
     return Scanned(
         out.key_bytes[:key_bytes],
@@ -86,6 +89,7 @@ def scan(data: Bytes, num_classes: int) -> Scanned:
         out.offsets[: sets + 1],
         out.classes[:tags],
         out.confidences[:tags],
+        out.absent[:tags],
         out.reject_lines[:rejects],
         out.reject_starts[:rejects],
         out.reject_ends[:rejects],
@@ -118,10 +122,11 @@ def _scan(
     offsets: Int64,
     classes: Int32,
     confidences: Float32,
+    absent: Int8,
     reject_lines: Int64,
     reject_starts: Int64,
     reject_ends: Int64,
-    reject_codes: npt.NDArray[np.int8],
+    reject_codes: Int8,
 ) -> tuple[int, int, int, int, int, int]:
     """Fill the arrays; (rows, sets, bytes of keys, rejects, lines, tags dropped as duplicates)."""
     rows = sets = keys_end = rejects = line = duplicates = 0
@@ -137,7 +142,8 @@ def _scan(
             slot, this = find_text(data, slots, at, line_end, hash_bits)
             code = -1
             if this < 0:
-                code, end, dropped[sets] = _scan_tags(data, at, line, met, classes, confidences, offsets[sets])
+                tags = offsets[sets]
+                code, end, dropped[sets] = _scan_tags(data, at, line, met, classes, confidences, absent, tags)
             if code < 0 and not_ascii and not is_utf8(data, key_start, key_end):
                 code = _BAD_ENCODING
             if code < 0 and this < 0:
@@ -171,7 +177,7 @@ def _scan(
 
 @uncounted
 def _scan_tags(
-    data: Bytes, at: int, line: int, met: Int64, classes: Int32, confidences: Float32, tags: int
+    data: Bytes, at: int, line: int, met: Int64, classes: Int32, confidences: Float32, absent: Int8, tags: int
 ) -> tuple[int, int, int]:
     """Write the tags of a line, the first of which begins at `at`, as labels from `tags` on; (code, where they end,
     tags dropped as duplicates)."""
@@ -186,11 +192,13 @@ def _scan_tags(
         if met[tag_class] >> 32 == line:
             place = met[tag_class] & 0xFFFFFFFF
             confidences[place] = max(confidences[place], np.float32(confidence))
+            absent[place] |= confidence == 0
             duplicates += 1
         else:
             met[tag_class] = line << 32 | tags
             classes[tags] = tag_class
             confidences[tags] = confidence
+            absent[tags] = confidence == 0
             tags += 1
         at = skip_separators(data, end)
     return code, tags, duplicates

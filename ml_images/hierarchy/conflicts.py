@@ -1,8 +1,8 @@
 """Labels that contradict each other by the hierarchy: a hamburger that is no sandwich.
 
-A conflict is a positive label and a verified absence (confidence 0) of the same row, the absent class a proper ancestor
-of the positive one, both given. Of the 213 (positive label, ancestor) pairs in the published head of Open Images'
-validation labels 28 are conflicts between people.
+A conflict is a positive label and a verified absence (confidence 0) of the same row, the absent class the positive one
+itself or an ancestor of it, both given. Of the 213 (positive label, ancestor) pairs in the published head of Open
+Images' validation labels 28 are conflicts between people.
 """
 
 from typing import NamedTuple
@@ -18,10 +18,12 @@ from ml_images.hierarchy.closed_rows import NOT_THERE, Float32, Int8, Int32, Int
 # What became of a conflict: both labels were certain and stay; the machine's positive became 0; the absence became
 # unknown; the absence became positive.
 RESOLUTIONS = ("both_kept", "positive_overruled", "negative_unknown", "negative_overruled")
+_POSITIVE_OVERRULED, _NEGATIVE_OVERRULED = 1, 3  # places in it
 
 
 class Conflicts(NamedTuple):
-    """One entry for each conflict, by row, positive and negative class; all arrays have the same length."""
+    """One entry for each conflict, by row, positive class, and the class itself before its ancestors by number; all
+    arrays have the same length."""
 
     rows: Int64
     positives: Int32
@@ -31,18 +33,26 @@ class Conflicts(NamedTuple):
 
 
 def find_conflicts(
-    offsets: Int64, classes: Int32, confidences: Float32, ancestors: Ancestors, if_certain: str, if_scored: str
+    offsets: Int64,
+    classes: Int32,
+    confidences: Float32,
+    ancestors: Ancestors,
+    if_certain: str,
+    if_scored: str,
+    *,
+    human_wins: bool,
 ) -> Conflicts:
-    """The conflicts in rows from `checked_rows`; `if_certain` is the resolution of those whose positive label has
-    confidence 1, `if_scored` of the others. A class that is given several times counts with its highest confidence."""
+    """The conflicts in rows from `checked_rows`. `if_certain` is the resolution of those between two classes whose
+    positive label has confidence 1, `if_scored` of the others; those of one class end as `surer` decides."""
     indptr, indices = plain(ancestors.indptr, np.int64), plain(ancestors.indices, np.int32)
     resolutions = RESOLUTIONS.index(if_certain), RESOLUTIONS.index(if_scored)
-    given = np.full(ancestors.num_classes, NOT_THERE)
+    board = np.full(ancestors.num_classes, NOT_THERE), np.full(ancestors.num_classes, NOT_THERE)
+    rows = offsets, classes, confidences, indptr, indices, *resolutions, human_wins, *board
     out = _room_for(0)
-    found = _list_conflicts(offsets, classes, confidences, indptr, indices, *resolutions, given, out)
+    found = _list_conflicts(*rows, out)
     if found:
         out = _room_for(found)
-        _list_conflicts(offsets, classes, confidences, indptr, indices, *resolutions, given, out)
+        _list_conflicts(*rows, out)
     return out
 
 
@@ -70,6 +80,15 @@ def _room_for(conflicts: int) -> Conflicts:
 
 
 @compiled
+def surer(one: float, other: float, human_wins: bool) -> float:
+    """What a class counts with that is given with both confidences: the higher one; with `human_wins` a verified
+    absence is surer than a machine's score."""
+    if human_wins and ((one == 0 and other < 1) or (other == 0 and one < 1)):
+        return 0.0
+    return max(one, other)
+
+
+@compiled
 def _list_conflicts(
     offsets: Int64,
     classes: Int32,
@@ -78,12 +97,15 @@ def _list_conflicts(
     indices: Int32,
     if_certain: int,
     if_scored: int,
+    human_wins: bool,
     given: Float32,
+    highest: Float32,
     out: Conflicts,
 ) -> int:
-    """How many conflicts there are; writes as many as `out` has room for. given: (classes), all NOT_THERE."""
+    """How many conflicts there are; writes as many as `out` has room for. given, highest: (classes), all NOT_THERE."""
     rows, positives, positive_confidences, negatives, resolutions = out
     row_classes, is_member = np.empty(len(given), np.int32), np.zeros(len(given), np.int8)
+    absent = np.zeros(len(given), np.int8)
     found = 0
     for row in range(len(offsets) - 1):
         absences = 0
@@ -99,11 +121,20 @@ def _list_conflicts(
                 is_member[c] = 1
                 row_classes[end] = c
                 end += 1
-            given[c] = max(given[c], confidences[i])
+            given[c] = surer(given[c], confidences[i], human_wins)
+            highest[c] = max(highest[c], confidences[i])
+            absent[c] |= confidences[i] == 0
         sort_members(row_classes, 0, end, is_member)
 
         for i in range(end):
             positive = row_classes[i]
+            if absent[positive] != 0 and highest[positive] > 0:
+                if found < len(rows):
+                    rows[found] = row
+                    positives[found] = negatives[found] = positive
+                    positive_confidences[found] = highest[positive]
+                    resolutions[found] = _NEGATIVE_OVERRULED if given[positive] > 0 else _POSITIVE_OVERRULED
+                found += 1
             if given[positive] <= 0:
                 continue
             for k in range(indptr[positive], indptr[positive + 1]):
@@ -118,6 +149,6 @@ def _list_conflicts(
                 found += 1
 
         for i in range(end):
-            given[row_classes[i]] = NOT_THERE
-            is_member[row_classes[i]] = 0
+            given[row_classes[i]] = highest[row_classes[i]] = NOT_THERE
+            is_member[row_classes[i]] = absent[row_classes[i]] = 0
     return found

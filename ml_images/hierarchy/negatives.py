@@ -5,7 +5,9 @@ hamburger. A label of confidence exactly 1 or 0 is certain, as people's answers 
 score of a machine; unknown (-1) implies nothing. A machine score that was rounded to 1 looks like a person's answer:
 a row has no place for the difference.
 
-What happens where a positive label lies below a verified absence, both given (conflicts.py):
+Where a class itself is given both as present and as absent, it is present, as sure as the surest label says; with
+human_wins it is absent unless a certain label says present. Then, what happens where a positive label lies below a
+verified absence, both given (conflicts.py lists both kinds):
 
 human_wins    Certain labels stay as they are, both of them. A machine's positive label below a certain absence is
               overruled: it becomes 0 and implies nothing. A class that is not certain itself, and that certain labels
@@ -39,7 +41,7 @@ from ml_images.hierarchy.closed_rows import (
     sort_members,
     write_rows,
 )
-from ml_images.hierarchy.conflicts import Conflicts, find_conflicts
+from ml_images.hierarchy.conflicts import Conflicts, find_conflicts, surer
 from ml_images.hierarchy.descendants import find_descendants
 from ml_images.schemas import ANCESTOR, GIVEN, UNKNOWN
 
@@ -57,7 +59,7 @@ _RESOLVED = {
 class _Board(NamedTuple):
     """One row at work, a place for each class. Between rows: NOT_THERE in the first two, 0 in the others."""
 
-    given: Float32  # the highest confidence in the row
+    given: Float32  # the confidence in the row, the surest one where there are several
     implied: Float32  # the highest confidence of the positive labels below that count
     absent: Int8  # 1: below an absence that counts
     lost: Int8  # 1: an absence that lost a conflict and does not count
@@ -69,9 +71,9 @@ def close_with_negatives(
 ) -> tuple[Closed, Conflicts]:
     """The labels closed upwards and downwards under one of the POLICIES, as many rows out as in; and the conflicts.
 
-    offsets: (rows + 1) into classes and confidences, the labels of each row in any order. A class that is given
-    several times in a row counts with its highest confidence. Raises ValueError for an unknown policy, a class outside
-    the hierarchy and a confidence outside {-1} U [0, 1].
+    offsets: (rows + 1) into classes and confidences, the labels of each row in any order. A class may be given several
+    times in a row; conflicts.surer tells what it then counts with. Raises ValueError for an unknown policy, a class
+    outside the hierarchy and a confidence outside {-1} U [0, 1].
     """
     if policy not in POLICIES:
         raise ValueError(f"negatives must be one of {', '.join(POLICIES)}, got {policy!r}")
@@ -92,7 +94,8 @@ def close_with_negatives(
             row, offsets, classes, confidences, up_indptr, up_indices, down_indptr, down_indices, code, board, out
         )
 
-    conflicts = find_conflicts(offsets, classes, confidences, ancestors, *_RESOLVED[policy])
+    human_wins = policy == "human_wins"
+    conflicts = find_conflicts(offsets, classes, confidences, ancestors, *_RESOLVED[policy], human_wins=human_wins)
     return write_rows(len(offsets) - 1, num_classes, 2 * len(classes), close), conflicts
 
 
@@ -122,7 +125,7 @@ def _close(
                 member[c] = 1
                 out_classes[end] = c
                 end += 1
-            given[c] = max(given[c], confidences[i] + np.float32(0))  # -0.0 becomes 0.0
+            given[c] = surer(given[c], confidences[i] + np.float32(0), policy == _HUMAN_WINS)  # -0.0 becomes 0.0
 
         if policy != _HUMAN_WINS:
             for i in range(begin, stop):

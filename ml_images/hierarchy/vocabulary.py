@@ -55,6 +55,8 @@ def parse_vocabulary(data: bytes, source: str) -> Vocabulary:
     lines = read_lines(data, source)
     first = 2 if lines and lines[0].split("\t")[0] == "category_index" else 1  # 1-based line of row 0
     lines = lines[first - 1 :]
+    while lines and not lines[-1].strip():
+        lines.pop()
     if not lines:
         raise InputError(f"{source}:{first}: no classes, expected lines of tab-separated {_COLUMNS[4]}")
     columns = 3 if first == 1 and lines[0].count("\t") == 2 else 4

@@ -95,13 +95,15 @@ def _parser() -> argparse.ArgumentParser:
     lists.add_argument("--rows", type=_whole(1, MOST_ROWS), required=True, metavar="N", help="lines of both together")
     lists.add_argument("--vocabulary", required=True, metavar="FILE", help="classes and their parents; any number")
     lists.add_argument("--vocabulary-format", default="auto", choices=get_args(Format), help="needed for pairs of ids")
-    lists.add_argument("--output", type=Path, required=True, metavar="DIR", help="a new or empty folder")
+    lists.add_argument(
+        "--output", type=Path, default=Path("lists"), metavar="DIR", help="a new or empty folder (default %(default)s)"
+    )
     lists.add_argument("--seed", type=_whole(0, 2**32 - 1), default=SEED, help="other rows (default %(default)s)")
     lists.add_argument(
         "--class-counts",
         metavar="FILE",
-        help="images of each class, one integer a line, descending (default: the published curve, to 1 %% or an "
-        "image; a drawn list follows it within about a tenth)",
+        help="images of each class, one integer a line, descending (default: the published curve, to 1.3 %% or "
+        "three images; a drawn list follows it within about a tenth)",
     )
     lists.add_argument(
         "--malformed",

@@ -132,7 +132,7 @@ def _parse_slice(row: dict[str, Any], closing: Closing, repeated: RepeatedKeys, 
                 keys, sets = parsed.keys.take(pa.array(rows)), parsed.sets[rows]
             else:
                 keys, sets = parsed.keys, parsed.sets
-            parts.add(keys, source, sets, parsed.offsets, parsed.classes, parsed.confidences)
+            parts.add(keys, source, sets, parsed.offsets, parsed.classes, parsed.confidences, parsed.absent)
             line += parsed.num_lines
     return {
         **done,

@@ -55,6 +55,7 @@ def set_aside(
             pa.array(line_texts(line_bytes(data, first_line), parsed.lines[rows] - first_line)),
             pa.ListArray.from_arrays(starts, pa.array(parsed.classes[places])),
             pa.ListArray.from_arrays(starts, pa.array(parsed.confidences[places])),
+            pa.ListArray.from_arrays(starts, pa.array(parsed.absent[places])),
         ]
         part = join(_folder(folder, number), f"{piece:06d}-{first_line:012d}.parquet")
         tables.write_part(part, pa.Table.from_arrays(columns, schema=SET_ASIDE))
@@ -99,8 +100,7 @@ def _resolve_buckets(
         ]
         # None, where all rows of the keys were rejected: a line that is wrong twice, say.
         rows = pa.Table.from_batches(pieces, SET_ASIDE)
-        human_wins = closing.value.negatives == "human_wins"
-        one = resolve_duplicates(rows, policy, closing.value.ancestors.num_classes, human_wins=human_wins)
+        one = resolve_duplicates(rows, policy, closing.value.ancestors.num_classes)
         with LabelParts(output, row["number"], closing.value) as parts:
             parts.add(
                 one.keys,
@@ -109,6 +109,7 @@ def _resolve_buckets(
                 one.offsets,
                 one.classes,
                 one.confidences,
+                one.absent,
             )
             parts.reject(one.rejects)
         sources = pc.value_counts(one.sources).to_pylist()

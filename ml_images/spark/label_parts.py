@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from ml_images import schemas
-from ml_images.annotations.scanner import Float32, Int32, Int64
+from ml_images.annotations.scanner import Float32, Int8, Int32, Int64
 from ml_images.annotations.take import count_labels, take_rows
 from ml_images.hierarchy.ancestors import Ancestors
 from ml_images.hierarchy.closed_rows import Closed
@@ -75,6 +75,7 @@ class LabelParts:
         offsets: Int64,
         classes: Int32,
         confidences: Float32,
+        absent: Int8,
     ) -> None:
         """Close and write label rows, given as in annotations.rows.Parsed; sources: of each row, or one of all."""
         ancestors, policy = self._closing.ancestors, self._closing.negatives
@@ -83,7 +84,9 @@ class LabelParts:
             self._write(keys, sources, closed, sets)
         else:  # conflicts are of rows
             offsets, places = take_rows(offsets, sets)
-            classes, confidences = classes[places], confidences[places]
+            offsets, classes, confidences = _with_absences(
+                offsets, classes[places], confidences[places], absent[places]
+            )
             for start, end in itertools.pairwise(self._cut(offsets, classes, confidences)):
                 rows, labels = slice(start, end), slice(offsets[start], offsets[end])
                 of_rows = sources if isinstance(sources, str) else sources[rows]
@@ -121,3 +124,12 @@ class LabelParts:
         if rejects.num_rows:
             self._others["rejects"].write_batch(rejects)
             self.rejected += rejects.num_rows
+
+
+def _with_absences(offsets: Int64, classes: Int32, confidences: Float32, absent: Int8) -> tuple[Int64, Int32, Float32]:
+    """The labels, and behind each one that is positive though `absent` an absence of its class."""
+    times = np.where((absent != 0) & (confidences > 0), 2, 1)
+    places = np.repeat(np.arange(len(classes)), times)
+    confidences = confidences[places]
+    confidences[1:][places[1:] == places[:-1]] = 0
+    return np.concatenate(([0], np.cumsum(times)))[offsets], classes[places], confidences

@@ -27,6 +27,8 @@ def open_location(location: str) -> tuple[fs.FileSystem, str]:
     """
     if not location:
         raise InputError(f"a location is empty; give {_ACCEPTED}")
+    if any("\udc80" <= letter <= "\udcff" for letter in location):
+        raise InputError(f"the name '{location.encode(errors='backslashreplace').decode()}' is not UTF-8; rename it")
     if "://" not in location:
         return fs.LocalFileSystem(), str(Path(location).expanduser().absolute())
     if place := s3.parse(location):
@@ -120,15 +122,21 @@ def find_files(patterns: list[str], what: str) -> list[tuple[str, int]]:
     An empty file may be among the matches of a pattern, as clusters write them. Raises InputError for a missing file, a
     directory, an empty file that is named, and if all are empty.
     """
-    found: dict[str, tuple[str, int]] = {}  # by the location that all spellings of it resolve to
+    found: dict[str, tuple[str, int]] = {}  # by what all spellings of a location have in common
     for pattern in patterns:
         for place in expand(pattern, what):
-            found.setdefault(resolve(place), (place, _size_of_file(place, what, may_be_empty=place != pattern)))
+            found.setdefault(_same(place), (place, _size_of_file(place, what, may_be_empty=place != pattern)))
     if not found:
         raise InputError(f"no {what} was given, at least one is needed")
     if not any(size for _, size in found.values()):
         raise InputError(f"{what} '{patterns[0]}' is empty")
     return list(found.values())
+
+
+def _same(location: str) -> str:
+    """Equal for two locations that are the same file: through links and `..`, too, where they are local."""
+    place = resolve(location)
+    return place if "://" in place else str(Path(place).resolve())
 
 
 def expand(pattern: str, what: str) -> list[str]:

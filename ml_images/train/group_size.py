@@ -17,9 +17,8 @@ LABELS = ["key", "classes", "confidences"]
 COLUMNS = [*LABELS, "image"]
 
 # Of a row: 184 of a view of its picture (or 33 of bytes of its own), 8 in the list of these, 20 in three arrays of
-# offsets, 8 in the order of the epoch; through Petastorm two arrays of labels of 112 and their places meanwhile.
+# offsets, 8 in the order of the epoch.
 _ROW = 256
-_ROW_OF_PANDAS = 512
 _LABEL = 8  # class and confidence
 # Arrow's buffers double until they are cut to size, and beside each value lie two levels of 2 bytes: up to 16 for each
 # of the two numbers, of which 8 are kept; a bit each says whether it is null.
@@ -54,8 +53,8 @@ class GroupSize(NamedTuple):
 
     @property
     def beside_petastorm(self) -> int:
-        """The same through Petastorm, which has a table and makes a frame of pandas of it; we make arrays of that."""
-        return self._beside + 3 * self.pictures + self.rows * _ROW_OF_PANDAS + 2 * self.labels * _LABEL
+        """The same through Petastorm, which has Arrow unpack pictures as all other columns."""
+        return self._beside + 3 * self.pictures
 
     @property
     def _beside(self) -> int:

@@ -166,6 +166,7 @@ class Reader:
             seen.append((row, group.place))
             rows.append(row._replace(image=b""))
         self._check(seen)
+        work.clear()  # the thread has its task in hand until long after the batch is ready, and with it row groups
         self.stages.add("decode", time.perf_counter() - began, skipped)
         return rows
 

@@ -24,6 +24,7 @@ def table(rows) -> pa.Table:
             "text": f"line {row[3]}",
             "classes": list(row[4]),
             "confidences": list(row[4].values()),
+            "absent": [int(confidence == 0) for confidence in row[4].values()],
         }
         for row in rows
     ]
@@ -31,7 +32,7 @@ def table(rows) -> pa.Table:
 
 
 def resolved(rows, policy):
-    one = resolve_duplicates(table(rows), policy, num_classes=10, human_wins=False)
+    one = resolve_duplicates(table(rows), policy, num_classes=10)
     labels = list(zip(one.classes.tolist(), one.confidences.tolist(), strict=True))
     found = {
         key: (source, labels[start:end])
@@ -88,21 +89,22 @@ def test_a_class_keeps_its_first_place_and_its_highest_confidence(rows):
     offsets = np.cumsum([0, *map(len, rows)]).astype(np.int64)
     classes = np.array([c for row in rows for c, _ in row], np.int32)
     confidences = np.array([confidence for row in rows for _, confidence in row], np.float32)
-    kept = drop_duplicates(offsets, classes, confidences, 10, False)
+    kept = drop_duplicates(offsets, classes, confidences, (confidences == 0).astype(np.int8), 10)
     expected = [{c: max(x for d, x in row if d == c) for c, _ in row} for row in rows]
     assert kept[0].tolist() == np.cumsum([0, *map(len, expected)]).tolist()
     assert kept[1].tolist() == [c for row in expected for c in row]
     assert kept[2].tolist() == [confidence for row in expected for confidence in row.values()]
+    assert kept[3].tolist() == [(c, 0.0) in given for given, row in zip(rows, expected, strict=True) for c in row]
 
 
-GIVEN_TWICE = [(4, 0.0), (4, 0.9), (5, 0.5), (5, 1.0), (5, 0.0), (6, -1.0), (6, 0.0), (7, 0.25), (7, 0.75), (8, -1.0)]
-
-
-@given(st.permutations(GIVEN_TWICE))
-def test_where_human_wins_what_is_certain_beats_a_score_in_any_order(labels):
-    classes, confidences = np.array([c for c, _ in labels], np.int32), np.array([x for _, x in labels], np.float32)
-    _, kept, best = drop_duplicates(np.array([0, len(labels)]), classes, confidences, 10, True)
-    assert dict(zip(kept.tolist(), best.tolist(), strict=True)) == {4: 0.0, 5: 1.0, 6: 0.0, 7: 0.75, 8: -1.0}
+def test_that_a_row_said_absent_stays_known_beside_what_another_says():
+    one, found = resolved(ROWS, "merge")
+    assert [label for _, labels in found.values() for label in labels][:3] == [(7, 0.0), (1, 0.5), (3, 0.75)]
+    assert one.absent.tolist() == [1, 0, 0, 0, 0]
+    one, _ = resolved([("a", "one.txt", 0, 1, {7: 0.0, 8: 0.5}), ("a", "one.txt", 0, 2, {7: 0.25})], "merge")
+    assert (one.confidences.tolist(), one.absent.tolist()) == ([0.25, 0.5], [1, 0])
+    one, _ = resolved([("a", "one.txt", 0, 1, {8: 0.5}), ("a", "one.txt", 0, 2, {7: 0.25})], "first")
+    assert one.absent.tolist() == [0]
 
 
 @pytest.mark.parametrize("policy", ["merge", "first", "error"])

@@ -108,6 +108,13 @@ def test_a_class_given_twice_keeps_its_place_and_its_highest_confidence():
     assert parsed.duplicate_tags == 4
 
 
+def test_that_a_row_also_says_absent_is_kept_and_a_rejected_row_says_nothing():
+    parsed = parse(b"a 3:0.5 7:0 3:0 7:-1 5\nb 5:0 5:2\nc 3:0 5 3:0.25\nd 5:0\n")
+    labels = [(3, 0.5), (7, 0.0), (5, 1.0)], [(3, 0.25), (5, 1.0)], [(5, 0.0)]
+    assert rows(parsed) == list(zip("acd", labels, strict=True))
+    assert parsed.absent.tolist() == [1, 1, 0, 1, 0, 1]
+
+
 def test_rows_without_duplicates_count_none():
     assert parse(b"a 3 7\nb 3 7\n").duplicate_tags == 0
 

@@ -17,12 +17,12 @@ FOOD, SANDWICH, BURGER, SNACK, FRUIT = range(5)
 ANCESTORS = find_ancestors([[], [FOOD], [SANDWICH, SNACK], [], [FOOD]])
 
 
-def find(rows: list[list[tuple[int, float]]], ancestors=ANCESTORS) -> Conflicts:
+def find(rows: list[list[tuple[int, float]]], ancestors=ANCESTORS, human_wins=True) -> Conflicts:
     offsets = np.cumsum([0, *map(len, rows)])
     classes = np.array([c for row in rows for c, _ in row], np.int32)
     sure = np.array([confidence for row in rows for _, confidence in row], np.float32)
     rows_in_form = checked_rows(offsets, classes, sure, ancestors.num_classes)
-    return find_conflicts(*rows_in_form, ancestors, "both_kept", "positive_overruled")
+    return find_conflicts(*rows_in_form, ancestors, "both_kept", "positive_overruled", human_wins=human_wins)
 
 
 def entries(conflicts: Conflicts) -> list[tuple]:
@@ -60,7 +60,13 @@ def test_only_a_positive_below_a_given_absence_is_a_conflict():
 
 def test_a_class_given_twice_counts_with_its_highest_confidence():
     assert entries(find([[(FOOD, 0.0), (BURGER, 0.5), (BURGER, 1.0)]])) == [(0, BURGER, 1.0, FOOD, 0)]
-    assert entries(find([[(FOOD, 0.0), (FOOD, 0.5), (BURGER, 1.0)]])) == []
+    own = (0, FOOD, 0.5, FOOD, 3)
+    assert entries(find([[(FOOD, 0.0), (FOOD, 0.5), (BURGER, 1.0)]], human_wins=False)) == [own]
+
+
+def test_a_score_that_a_person_denies_in_the_same_row_loses_and_the_absence_counts():
+    rows = [[(FOOD, 0.5), (FOOD, 0.0), (BURGER, 1.0)], [(BURGER, 0.0), (FOOD, 0.0), (BURGER, 0.5)]]
+    assert entries(find(rows)) == [(0, FOOD, 0.5, FOOD, 1), (0, BURGER, 1.0, FOOD, 0), (1, BURGER, 0.5, BURGER, 1)]
 
 
 def test_the_conflicts_table_names_the_key_of_each_row():

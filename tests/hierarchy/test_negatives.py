@@ -63,10 +63,13 @@ def as_row(labels: Labels) -> Row:
 def slow_close(row: Row, parents: list[list[int]], policy: str) -> tuple[Labels, list[tuple[int, float, int, str]]]:
     """The module's docstring, one sentence after the other."""
     above = {c: slow_ancestors(parents, c) for c in range(len(parents))}
-    given: dict[int, float] = {}
+    said: dict[int, set[float]] = {}
     for c, confidence in row:
-        given[c] = max(confidence, given.get(c, UNKNOWN))
+        said.setdefault(c, set()).add(confidence)
+    given = {c: 0.0 if policy == "human_wins" and 0 in p and 1 not in p else max(p) for c, p in said.items()}
+    both = {c for c, p in said.items() if 0 in p and max(p) > 0}
     pairs = [(d, a) for d in sorted(given) if given[d] > 0 for a in sorted(above[d]) if given.get(a) == 0]
+    pairs = sorted([*pairs, *((c, c) for c in both)], key=lambda pair: (pair[0], pair[0] != pair[1], pair[1]))
 
     absences = {c for c in given if given[c] == 0}
     positives = {c for c in given if given[c] > 0}
@@ -78,7 +81,7 @@ def slow_close(row: Row, parents: list[list[int]], policy: str) -> tuple[Labels,
         unsure |= overruled
         fixed = {c: p for c, p in given.items() if p in (0, 1)}
     else:
-        losers = {a for _, a in pairs}
+        losers = {a for d, a in pairs if d != a}
         absences -= losers
         fixed = dict.fromkeys(absences, 0.0)
         if policy == "unknown":
@@ -100,13 +103,15 @@ def slow_close(row: Row, parents: list[list[int]], policy: str) -> tuple[Labels,
         elif c in given:
             out[c] = given[c]
 
-    def resolution(d: int) -> str:
+    def resolution(d: int, a: int) -> str:
+        if d == a:
+            return "negative_overruled" if given[d] > 0 else "positive_overruled"
         if policy == "human_wins":
             return "both_kept" if given[d] == 1 else "positive_overruled"
         return {"unknown": "negative_unknown", "closure_wins": "negative_overruled"}[policy]
 
     labels = {c: (p, GIVEN if c in given else ANCESTOR) for c, p in out.items()}
-    return labels, [(d, given[d], a, resolution(d)) for d, a in pairs]
+    return labels, [(d, max(said[d]), a, resolution(d, a)) for d, a in pairs]
 
 
 def test_a_machine_between_people_who_disagree_is_overruled_but_makes_nothing_absent():
@@ -170,6 +175,24 @@ def test_the_closure_makes_an_absence_in_conflict_positive_and_keeps_the_others(
         (0, BURGER, 0.75, SANDWICH, "negative_overruled"),
         (0, TOAST, 0.5, SANDWICH, "negative_overruled"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("policy", "score", "burger", "resolution"),
+    [
+        ("human_wins", 0.75, 0.0, "positive_overruled"),
+        ("human_wins", 1.0, 1.0, "negative_overruled"),
+        ("unknown", 0.75, 0.75, "negative_overruled"),
+        ("closure_wins", 0.75, 0.75, "negative_overruled"),
+    ],
+)
+def test_a_class_that_is_given_as_present_and_as_absent_is_a_conflict(policy, score, burger, resolution):
+    rows: list[Row] = [[(BURGER, score), (BURGER, 0.0)], [(BURGER, 0.0), (BURGER, score), (BURGER, 0.0)]]
+    labels, conflicts = close(rows, PARENTS, policy)
+    assert [row[BURGER] for row in labels] == [(burger, GIVEN)] * 2
+    below, above = (0.0, None) if burger == 0 else (None, burger)
+    assert [(sure_of(row).get(CHEESEBURGER), sure_of(row).get(SANDWICH)) for row in labels] == [(below, above)] * 2
+    assert conflicts == [(row, BURGER, score, BURGER, resolution) for row in range(2)]
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -249,7 +272,7 @@ def test_no_conflict_is_left_by_the_policies_that_resolve_them(policy, world):
     parents, rows = world
     closed, conflicts = close(rows, parents, policy)
     assert close([as_row(labels) for labels in closed], parents, policy)[1] == []
-    positive = {(r, d) for r, d, _, _, _ in conflicts}
+    positive = {(r, d) for r, d, *_ in conflicts}
     assert all(closed[r][d][0] > 0 for r, d in positive)  # the positive label is what stays
 
 

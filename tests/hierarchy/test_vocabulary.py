@@ -30,6 +30,7 @@ def mistake_in(text: str | bytes) -> str:
         HEADER + ROWS,
         ROWS,
         ROWS.removesuffix("\n"),
+        ROWS + "\n \n",
         (HEADER + ROWS).replace("\n", "\r\n"),
         "\ufeff" + HEADER + ROWS,
         "\ufeff" + ROWS.replace("\n", "\r\n"),

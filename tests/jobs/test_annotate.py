@@ -266,14 +266,19 @@ def test_verified_absences_close_downwards_and_conflicts_are_listed(
 def test_a_person_is_believed_before_a_machine_whichever_list_comes_first(spark: object, tmp_path: Path) -> None:
     (tmp_path / "vocabulary.txt").write_text(VOCABULARY)
     (tmp_path / "human.txt").write_text("k1\t2:0\nk2\t2:1\n")
-    (tmp_path / "machine.txt").write_text("k1\t2:0.9\nk2\t2:0.4\n")
+    (tmp_path / "machine.txt").write_text("k1\t2:0.9\nk2\t2:0.4\nk3\t2:0.9\t2:0\n")
     for lists in (["human.txt", "machine.txt"], ["machine.txt", "human.txt"]):
         files = ",".join(f"{tmp_path}/{name}" for name in lists)
         argv = [f"lists=[{files}]", f"vocabulary={tmp_path}/vocabulary.txt", f"output={tmp_path}/out"]
         assert annotate.main([*argv, "negatives=human_wins"]) == 0
         rows = {row["key"]: row for row in pq.read_table(tmp_path / "out" / "labels").to_pylist()}
         found = {key: dict(zip(row["classes"], row["confidences"], strict=True))[2] for key, row in rows.items()}
-        assert found == {"k1": 0.0, "k2": 1.0}
+        assert found == {"k1": 0.0, "k2": 1.0, "k3": 0.0}
+        conflicts = pq.read_table(tmp_path / "out" / "conflicts").to_pylist()
+        assert sorted((row["key"], row["positive"], row["negative"], row["resolution"]) for row in conflicts) == [
+            ("k1", 2, 2, "positive_overruled"),
+            ("k3", 2, 2, "positive_overruled"),
+        ]
 
 
 def test_a_line_that_is_wrong_twice_is_rejected_twice_and_blank_lines_are_no_loss(

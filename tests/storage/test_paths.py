@@ -1,3 +1,4 @@
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,9 @@ def test_patterns_give_sorted_files_with_their_sizes(tmp_path: Path) -> None:
 
 def test_a_file_that_several_patterns_name_is_one(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("x")
+    (tmp_path / "link").symlink_to(tmp_path)
     patterns = [f"{tmp_path}/a.txt", f"{tmp_path}/*.t[x]t", f"file://{tmp_path}/a.txt"]
+    patterns += [f"{tmp_path}/link/a.txt", f"{tmp_path}/link/../{tmp_path.name}/a.txt"]
     assert find_files(patterns, "annotation list") == [(f"{tmp_path}/a.txt", 1)]
 
 
@@ -35,6 +38,12 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, make: Callable[[Path], obj
     for read in (lambda: find_files([str(path)], "vocabulary"), lambda: read_bytes(str(path), "vocabulary")):
         with pytest.raises(InputError, match=f"^vocabulary '{path}' {says}$"):
             read()
+
+
+def test_a_name_that_is_not_utf8_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"na\xefve.txt")).write_text("x")
+    with pytest.raises(InputError, match=r"the name '.*/na\\udcefve.txt' is not UTF-8; rename it"):
+        find_files([f"{tmp_path}/*.txt"], "annotation list")
 
 
 def test_a_pattern_without_files_and_no_pattern_at_all_are_named(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 import threading
 import time
 import tracemalloc
+import weakref
 from collections.abc import Iterator
+from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,7 @@ from ml_images.train.decode import BadImage
 from ml_images.train.group_size import GroupSize
 from ml_images.train.order import EpochOrder
 from ml_images.train.plan import Stretch, evaluation_stretch
-from ml_images.train.reader import BATCHES_AHEAD, Batch, HeldGroups, Reader, Stages, lanes_of_rank
+from ml_images.train.reader import BATCHES_AHEAD, Batch, HeldGroups, Reader, Stages, lanes_of_rank, most_held
 from ml_images.train.reading_memory import most_bytes
 from ml_images.train.row_groups import Row, RowGroup
 
@@ -211,6 +213,31 @@ def test_a_rank_never_holds_more_row_groups_than_it_promised(
         held.advance(step, max(0, step + 1 - BATCHES_AHEAD), pool)
         assert len(held._held) <= held.limit
         assert all(found is not None for found in held.rows(step))
+
+
+def test_threads_that_are_late_in_letting_go_hold_no_row_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread has a task in hand for as long as the machine makes it wait after the result is known."""
+    living: list[weakref.ref[np.ndarray]] = []
+
+    class Watched(Groups):
+        def read(self, group: int) -> RowGroup:
+            read = super().read(group)
+            living.append(weakref.ref(read.offsets))
+            return read
+
+    def late(future: Future[Any], result: Any) -> None:
+        told(future, result)
+        if threading.current_thread().name.startswith("decode"):
+            time.sleep(0.2)
+
+    told = Future.set_result
+    monkeypatch.setattr(Future, "set_result", late)
+    groups, stretch = Watched([2] * 24), Stretch(0, 1, 4, 0, 12)
+    order = order_of(groups, 4)
+    limit = most_held(order.pieces(0, 1, 0, order.total), 4, stretch)
+    for _ in reader(groups).batches(order, stretch, fill):
+        assert sum(seen() is not None for seen in living) <= limit
+    assert limit < len(living) == 24
 
 
 def test_memory_is_what_was_told_and_flat_over_fifty_epochs() -> None:
