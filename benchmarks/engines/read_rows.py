@@ -40,7 +40,7 @@ def ours(folder: str, epochs: int) -> Iterator[Rows]:
             for step in range(stretch.steps):
                 held.advance(step, step, reading)
                 rows = [found[0].row(found[1]) for found in held.rows(step) if found]
-                yield [(row.key, row.image) for row in rows]
+                yield [(row.key, bytes(row.image)) for row in rows]
 
 
 def petastorm(folder: str, epochs: int, transform: TransformSpec | None, fields: list[str]) -> Iterator[Rows]:

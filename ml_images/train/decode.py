@@ -38,7 +38,7 @@ class BadImage(Exception):
     """Bytes that are no JPEG, or a broken one; says what the decoder says."""
 
 
-def decode_crop(data: bytes, choose: ChooseCrop, out: UInt8) -> None:
+def decode_crop(data: bytes | memoryview, choose: ChooseCrop, out: UInt8) -> None:
     """Fill `out`, uint8 (side, side, 3), with the crop that `choose` names for the size of the picture in `data`.
 
     Raises BadImage, and leaves anything in `out` then.
@@ -51,7 +51,7 @@ def decode_crop(data: bytes, choose: ChooseCrop, out: UInt8) -> None:
     _decode_unusual(data, choose, out)
 
 
-def _decode_part(decoder: turbojpeg.Decoder, data: bytes, choose: ChooseCrop, out: UInt8) -> bool:
+def _decode_part(decoder: turbojpeg.Decoder, data: bytes | memoryview, choose: ChooseCrop, out: UInt8) -> bool:
     """As decode_crop, by TurboJPEG; False for what Pillow has to look at: also all that libjpeg only warns of, such as
     bytes too many before a marker, which Pillow passes over."""
     header = decoder.header(data)
@@ -68,7 +68,7 @@ def _decode_part(decoder: turbojpeg.Decoder, data: bytes, choose: ChooseCrop, ou
     return True
 
 
-def _decode_whole(data: bytes, choose: ChooseCrop, out: UInt8) -> bool:
+def _decode_whole(data: bytes | memoryview, choose: ChooseCrop, out: UInt8) -> bool:
     """As decode_crop, by simplejpeg; False for what Pillow has to look at."""
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
@@ -84,8 +84,8 @@ def _decode_whole(data: bytes, choose: ChooseCrop, out: UInt8) -> bool:
     return True
 
 
-def _decode_unusual(data: bytes, choose: ChooseCrop, out: UInt8) -> None:
-    if data.count(_SCAN) > turbojpeg.MOST_SCANS:  # Pillow has no limit
+def _decode_unusual(data: bytes | memoryview, choose: ChooseCrop, out: UInt8) -> None:
+    if bytes(data).count(_SCAN) > turbojpeg.MOST_SCANS:  # Pillow has no limit
         raise BadImage(f"it has more than {turbojpeg.MOST_SCANS} scans")
     try:
         image = Image.open(io.BytesIO(data), formats=("JPEG",))
@@ -120,7 +120,7 @@ def _orientation(image: Image.Image) -> int:
     return tag if isinstance(tag, int) else 1
 
 
-def _is_turned(data: bytes) -> bool:
+def _is_turned(data: bytes | memoryview) -> bool:
     """May EXIF say that the picture is turned? Looks at all segments before the first scan: comments, tables and fill
     bytes may lie before those of applications (ITU-T T.81, B.1.1.2 and B.2.1)."""
     at = 2

@@ -11,10 +11,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from math import gcd
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, NoReturn
 
 import numpy as np
 import torch
@@ -109,7 +109,7 @@ class Reader:
             for step in range(stretch.steps):
                 if len(ahead) == BATCHES_AHEAD:
                     yield self._finish(ahead[0])
-                    ring.append(ahead.popleft().images)  # no more of it stays: its rows hold labels of row groups
+                    ring.append(ahead.popleft().images)
                 held.advance(step, step - len(ahead), reading)
                 ahead.append(self._begin(held.rows(step), stretch.places(step), ring.popleft(), fill, decoding))
             while ahead:
@@ -141,13 +141,12 @@ class Reader:
         places: NDArray[np.int64],
         slots: NDArray[np.uint8],
         fill: Fill,
-    ) -> list[Row | None]:
+    ) -> "_Filled":
         began, skipped = time.perf_counter(), 0
-        rows: list[Row | None] = []
-        seen: list[tuple[Row, str]] = []
-        for slot, found in work:
+        rows: list[Row] = []
+        keys, lengths, present, where = [""] * len(work), [0] * len(work), [False] * len(work), []
+        for nth, (slot, found) in enumerate(work):
             if found is None:
-                rows.append(None)
                 slots[slot] = 0
                 continue
             group, number = found
@@ -161,24 +160,20 @@ class Reader:
                 log.warning("%s: skipped", told)
                 skipped += 1
                 slots[slot] = 0
-                rows.append(None)
                 continue
-            seen.append((row, group.place))
-            rows.append(row._replace(image=b""))
-        self._check(seen)
+            rows.append(row)
+            where.append(group.place)
+            keys[nth], lengths[nth], present[nth] = row.key, len(row.classes), True
+        filled = _Filled(keys, lengths, present, *_labels_of(rows))
+        if not (_are_classes(filled.classes, self.num_classes) and _are_confidences(filled.confidences)):
+            self._refuse(rows, where)
         work.clear()  # the thread has its task in hand until long after the batch is ready, and with it row groups
         self.stages.add("decode", time.perf_counter() - began, skipped)
-        return rows
+        return filled
 
-    def _check(self, seen: list[tuple[Row, str]]) -> None:
-        """The labels of some rows, each with its place: all at once, as numpy takes 10 us for one row or for many."""
-        if not seen:
-            return
-        classes = np.concatenate([row.classes for row, _ in seen])
-        sure = np.concatenate([row.confidences for row, _ in seen])
-        if _are_classes(classes, self.num_classes) and _are_confidences(sure):
-            return
-        for row, place in seen:
+    def _refuse(self, rows: list[Row], where: list[str]) -> NoReturn:
+        """One of the rows, each from its place, has labels that cannot be."""
+        for row, place in zip(rows, where, strict=True):
             if not _are_classes(row.classes, self.num_classes):
                 raise InputError(
                     f"key '{row.key}' ({place}) has classes {row.classes.tolist()}, the manifest says "
@@ -189,23 +184,25 @@ class Reader:
                     f"key '{row.key}' ({place}) has confidences {row.confidences.tolist()}; they are 0 to 1, or "
                     f"{UNKNOWN:g} for unknown"
                 )
+        raise AssertionError("no row is wrong alone")
 
     def _finish(self, begun: "_Begun") -> Batch:
-        rows = list(itertools.chain.from_iterable(task.result() for task in begun.tasks))
-        lengths = [0 if row is None else len(row.classes) for row in rows]
-        present = [row for row in rows if row is not None]
-        classes = np.concatenate([row.classes for row in present]) if present else np.empty(0, np.int32)
-        sure = np.concatenate([row.confidences for row in present]) if present else np.empty(0, np.float32)
+        wait(begun.tasks, return_when=FIRST_EXCEPTION)  # wakes this thread once and not for each share
+        shares = [task.result() for task in begun.tasks]
+        keys = list(itertools.chain.from_iterable(share.keys for share in shares))
+        lengths = np.concatenate([[0], *(share.lengths for share in shares)])
+        classes = np.concatenate([share.classes for share in shares])
+        sure = np.concatenate([share.confidences for share in shares])
         return Batch(
-            ["" if row is None else row.key for row in rows],
+            keys,
             begun.places,
             begun.images.permute(0, 3, 1, 2),
             SparseTargets(
-                torch.tensor([0, *itertools.accumulate(lengths)]),
+                torch.from_numpy(np.cumsum(lengths)),
                 torch.from_numpy(classes.astype(np.int64)),
-                torch.from_numpy(sure.astype(np.float32)),
+                torch.from_numpy(sure),
             ),
-            torch.tensor([row is not None for row in rows]),
+            torch.tensor([each for share in shares for each in share.present]),
         )
 
 
@@ -217,10 +214,27 @@ def _are_confidences(sure: NDArray[np.float32]) -> bool:
     return bool((((sure >= 0) & (sure <= 1)) | (sure == UNKNOWN)).all())
 
 
+def _labels_of(rows: list[Row]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Classes and confidences of rows, one after the other."""
+    if not rows:
+        return np.empty(0, np.int32), np.empty(0, np.float32)
+    return np.concatenate([row.classes for row in rows]), np.concatenate([row.confidences for row in rows])
+
+
+class _Filled(NamedTuple):
+    """What a thread knows of its share of a batch, beside the pixels."""
+
+    keys: list[str]
+    lengths: list[int]  # how many labels each has
+    present: list[bool]  # False for what is no row, or a broken picture
+    classes: NDArray[np.int32]
+    confidences: NDArray[np.float32]
+
+
 class _Begun(NamedTuple):
     places: NDArray[np.int64]
     images: Tensor  # (batch, side, side, 3)
-    tasks: list[Future[list[Row | None]]]
+    tasks: list[Future[_Filled]]
 
 
 class HeldGroups:

@@ -13,7 +13,8 @@ from ml_images.train.reader import BATCHES_AHEAD, READ_AT_ONCE, Reader, lanes_of
 from ml_images.train.replication import rows_of_groups
 
 _ROW = 1024  # the objects of a row of a batch: its number, its labels, its key, and its place in some lists
-_LABEL_OF_BATCH = 32  # 12 of the batch that was given, and 20 of the next one while it is put together
+# 12 of the batch that was given, 8 of each one that is ready, and 20 of the next one while it is put together.
+_LABEL_OF_BATCH = 48
 _PIECE = 384  # order.Piece and its three numbers, kept and while they are sorted
 _GROUP = 64  # arrays of the order
 _COPIED_ROW, _COPIED_GROUP = 14, 512  # with replication: hash, factor and copies of each row, in arrays of each group

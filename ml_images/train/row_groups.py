@@ -23,7 +23,7 @@ from ml_images.train.picture_pages import are_plain, column_numbers, read_pictur
 
 class Row(NamedTuple):
     key: str
-    image: bytes  # JPEG
+    image: bytes | memoryview  # JPEG; a part of the row group
     classes: NDArray[np.int32]
     confidences: NDArray[np.float32]
 
@@ -40,9 +40,7 @@ class RowGroup(NamedTuple):
 
     def row(self, number: int) -> Row:
         labels = slice(self.offsets[number], self.offsets[number + 1])
-        return Row(
-            self.keys[number].as_py(), bytes(self.images[number]), self.classes[labels], self.confidences[labels]
-        )
+        return Row(self.keys[number].as_py(), self.images[number], self.classes[labels], self.confidences[labels])
 
 
 class RowGroups(Protocol):

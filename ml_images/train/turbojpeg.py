@@ -73,9 +73,9 @@ class Decoder:
         self._library.tj3Destroy(self._handle)
         self._handle = self._opened()
 
-    def header(self, data: bytes) -> Header | None:
+    def header(self, data: bytes | memoryview) -> Header | None:
         """What the file says of itself; None where TurboJPEG cannot read it, or not as RGB."""
-        if self._library.tj3DecompressHeader(self._handle, data, len(data)):
+        if self._library.tj3DecompressHeader(self._handle, _pointer(data), len(data)):
             self._reopen()
             return None
         colours = self._get(_COLOURS)
@@ -83,7 +83,7 @@ class Decoder:
             return None
         return Header(self._get(_WIDTH), self._get(_HEIGHT), _BLOCK_WIDTHS.get(self._get(_SUBSAMPLING), 0))
 
-    def decode(self, data: bytes, header: Header, box: tuple[int, int, int, int], shrink: int) -> Region:
+    def decode(self, data: bytes | memoryview, header: Header, box: tuple[int, int, int, int], shrink: int) -> Region:
         """At least the pixels in `box` (left, upper, right, lower, of the picture at 1/`shrink`), for the `header` of
         these very bytes, which was asked for last. They are the decoder's, and last until it decodes again.
 
@@ -104,7 +104,7 @@ class Decoder:
             self._pixels = np.empty(size, np.uint8)
         pixels = self._pixels[:size]
         at = pixels.ctypes.data_as(ctypes.c_void_p)
-        self._check(self._decompress(self._handle, data, len(data), at, 0, _RGB))
+        self._check(self._decompress(self._handle, _pointer(data), len(data), at, 0, _RGB))
         return Region(pixels.reshape(lower - upper, right - left, 3), left, upper)
 
     def _get(self, parameter: int) -> int:
@@ -115,6 +115,11 @@ class Decoder:
             message: bytes = self._library.tj3GetErrorStr(self._handle)
             self._reopen()
             raise ValueError(message.decode(errors="replace"))
+
+
+def _pointer(data: bytes | memoryview) -> bytes | int:
+    """What ctypes takes for `data` without a copy, for as long as the caller has it."""
+    return data if isinstance(data, bytes) else np.frombuffer(data, np.uint8).ctypes.data
 
 
 _of_thread = threading.local()
@@ -158,17 +163,17 @@ def _without_lock(library: ctypes.PyDLL) -> Callable[..., int]:
 
 
 def _declared(library: ctypes.PyDLL) -> ctypes.PyDLL:
-    handle, number = ctypes.c_void_p, ctypes.c_int
+    handle, number, bytes_ = ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p
     signatures = {
         "tj3Init": (handle, [number]),
         "tj3Destroy": (None, [handle]),
         "tj3Set": (number, [handle, number, number]),
         "tj3Get": (number, [handle, number]),
         "tj3GetErrorStr": (ctypes.c_char_p, [handle]),
-        "tj3DecompressHeader": (number, [handle, ctypes.c_char_p, ctypes.c_size_t]),
+        "tj3DecompressHeader": (number, [handle, bytes_, ctypes.c_size_t]),
         "tj3SetScalingFactor": (number, [handle, _Fraction]),
         "tj3SetCroppingRegion": (number, [handle, _Region]),
-        "tj3Decompress8": (number, [handle, ctypes.c_char_p, ctypes.c_size_t, handle, number, number]),
+        "tj3Decompress8": (number, [handle, bytes_, ctypes.c_size_t, handle, number, number]),
     }
     for name, (result, arguments) in signatures.items():
         function = getattr(library, name)
