@@ -81,7 +81,8 @@ def main(argv: Sequence[str]) -> int:
         "dropped as given twice in a row": done.duplicate_tags,
     }
     if job.negatives != "none":
-        report.counts["conflicts"] = {f"a positive label below a verified absence ({job.negatives})": done.conflicts}
+        which = f"a positive label, and a verified absence of its class or of one above ({job.negatives})"
+        report.counts["conflicts"] = {which: done.conflicts}
     report.counts["label rows by source"] = done.sources
     report.finish(classes=vocabulary.num_classes)
     lost = rejected - done.rejects.get(reasons.BLANK, 0)  # a blank line says nothing that could be lost

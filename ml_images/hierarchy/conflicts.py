@@ -15,8 +15,8 @@ from ml_images.compiled import compiled
 from ml_images.hierarchy.ancestors import Ancestors
 from ml_images.hierarchy.closed_rows import NOT_THERE, Float32, Int8, Int32, Int64, plain, sort_members
 
-# What became of a conflict: both labels were certain and stay; the machine's positive became 0; the absence became
-# unknown; the absence became positive.
+# What became of a conflict: both labels were certain and stay; the machine's positive became 0, or unknown where a
+# certain label implies it; the absence became unknown; the absence became positive.
 RESOLUTIONS = ("both_kept", "positive_overruled", "negative_unknown", "negative_overruled")
 _POSITIVE_OVERRULED, _NEGATIVE_OVERRULED = 1, 3  # places in it
 

@@ -27,8 +27,8 @@ def open_location(location: str) -> tuple[fs.FileSystem, str]:
     """
     if not location:
         raise InputError(f"a location is empty; give {_ACCEPTED}")
-    if any("\udc80" <= letter <= "\udcff" for letter in location):
-        raise InputError(f"the name '{location.encode(errors='backslashreplace').decode()}' is not UTF-8; rename it")
+    if any(letter == "\0" or "\udc80" <= letter <= "\udcff" for letter in location):
+        raise InputError(f"{location!r} names no file that can be read: it is not UTF-8, or has a zero byte")
     if "://" not in location:
         return fs.LocalFileSystem(), str(Path(location).expanduser().absolute())
     if place := s3.parse(location):
@@ -125,7 +125,8 @@ def find_files(patterns: list[str], what: str) -> list[tuple[str, int]]:
     found: dict[str, tuple[str, int]] = {}  # by what all spellings of a location have in common
     for pattern in patterns:
         for place in expand(pattern, what):
-            found.setdefault(_same(place), (place, _size_of_file(place, what, may_be_empty=place != pattern)))
+            size = _size_of_file(place, what, may_be_empty=place != pattern)
+            found.setdefault(_same(place), (place, size))
     if not found:
         raise InputError(f"no {what} was given, at least one is needed")
     if not any(size for _, size in found.values()):
@@ -207,7 +208,10 @@ def read_bytes(location: str, what: str) -> bytes:
 
 def _size_of_file(location: str, what: str, *, may_be_empty: bool = False) -> int:
     filesystem, path = open_location(location)
-    info = filesystem.get_file_info(path)
+    try:
+        info = filesystem.get_file_info(path)
+    except OSError as error:
+        raise InputError(f"{what} '{location}' cannot be read: {' '.join(str(error).split())}") from error
     if info.type == fs.FileType.NotFound:
         raise InputError(f"{what} '{location}' does not exist")
     if info.type == fs.FileType.Directory:

@@ -29,6 +29,7 @@ def test_a_file_that_several_patterns_name_is_one(tmp_path: Path) -> None:
         (lambda path: None, "does not exist"),
         (lambda path: path.mkdir(), "is a directory, a file is expected"),
         (lambda path: path.touch(), "is empty"),
+        (lambda path: path.symlink_to(path), "does not exist"),
         (lambda path: path.symlink_to("/dev/null"), r"is no regular file \(a device or a pipe\), a file is expected"),
     ],
 )
@@ -40,10 +41,16 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, make: Callable[[Path], obj
             read()
 
 
-def test_a_name_that_is_not_utf8_is_one_line(tmp_path: Path) -> None:
+def test_a_name_that_is_too_long_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^annotation list 'x{300}' cannot be read: .*too long"):
+        find_files(["x" * 300], "annotation list")
+
+
+def test_a_name_that_is_not_utf8_or_has_a_zero_byte_is_one_line(tmp_path: Path) -> None:
     (tmp_path / os.fsdecode(b"na\xefve.txt")).write_text("x")
-    with pytest.raises(InputError, match=r"the name '.*/na\\udcefve.txt' is not UTF-8; rename it"):
-        find_files([f"{tmp_path}/*.txt"], "annotation list")
+    for name, told in ((f"{tmp_path}/*.txt", r"na\\udcefve.txt'"), ("a\0b", r"'a\\x00b'")):
+        with pytest.raises(InputError, match=f"{told} names no file that can be read: it is not UTF-8, or has a zero"):
+            find_files([name], "annotation list")
 
 
 def test_a_pattern_without_files_and_no_pattern_at_all_are_named(tmp_path: Path) -> None:
