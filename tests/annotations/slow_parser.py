@@ -12,8 +12,8 @@ _IMAGENET_ID = re.compile(rb"n\d{8}_\d+")
 
 def parse(
     data: bytes, num_classes: int
-) -> tuple[list[tuple[str, dict[int, float]]], list[tuple[int, bytes, str]], int]:
-    """(rows as (key, confidence of each class in order), rejects as (1-based line, bytes, reason), duplicate tags)."""
+) -> tuple[list[tuple[str, dict[int, list[float]]]], list[tuple[int, bytes, str]], int]:
+    """(rows as (key, all confidences of each class), rejects as (1-based line, bytes, reason), duplicate tags)."""
     lines = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     if lines[-1] == b"":
         lines.pop()
@@ -29,17 +29,17 @@ def parse(
     return rows, rejects, duplicate_tags
 
 
-def parse_line(line: bytes, num_classes: int) -> tuple[str, dict[int, float]] | str:
-    """(key, confidence of each class), or the reason why not."""
+def parse_line(line: bytes, num_classes: int) -> tuple[str, dict[int, list[float]]] | str:
+    """(key, all confidences of each class), or the reason why not."""
     fields = fields_of(line)
-    tags: dict[int, float] = {}
+    tags: dict[int, list[float]] = {}
     reason = reasons.BLANK if not fields else reasons.NO_TAGS if len(fields) == 1 else None
     for field in fields[1:]:
         tag = parse_tag(field, num_classes)
         if isinstance(tag, str):
             reason = tag
             break
-        tags[tag[0]] = max(tags.get(tag[0], -1.0), tag[1])
+        tags.setdefault(tag[0], []).append(tag[1])
     try:
         key = fields[0].decode() if reason is None else line.decode()
     except UnicodeDecodeError:

@@ -149,8 +149,9 @@ def assert_as_the_slow_parser(data: bytes) -> Parsed:
     assert parsed.keys.to_pylist() == [key for key, _ in rows]
     assert offsets.tolist() == np.cumsum([0, *(len(tags) for _, tags in rows)]).tolist()
     assert parsed.classes[places].tolist() == [c for _, tags in rows for c in tags]
-    confidences = np.array([confidence for _, tags in rows for confidence in tags.values()], np.float32)
-    assert parsed.confidences[places].tolist() == confidences.tolist()
+    given = [confidences for _, tags in rows for confidences in tags.values()]
+    assert parsed.confidences[places].tolist() == np.array([max(all_of) for all_of in given], np.float32).tolist()
+    assert parsed.absent[places].tolist() == [0.0 in all_of for all_of in given]
     assert parsed.duplicate_tags == duplicate_tags
     found = [
         (row["line"], row["text"].encode() if row["raw"] is None else row["raw"], row["reason"])
@@ -164,7 +165,9 @@ def assert_as_the_slow_parser(data: bytes) -> Parsed:
 
 
 KEYS = st.sampled_from([b"k", b"http://a/b", b"n00000001_2", b"n00000001_2 http://a/b", b"\xc3\xa9", b"\xff", b""])
-TAGS = st.sampled_from([b"1", b"1:1", b"12:0.5", b"12:0.6", b"3", b"3:0.5", b"45:1.0", b"6:-1", b"7:0.125"])
+TAGS = st.sampled_from(
+    [b"1", b"1:1", b"12:0.5", b"12:0.6", b"3", b"3:0.5", b"45:1.0", b"6:-1", b"7:0.125", b"3:0", b"12:0"]
+)
 CHANGES = st.sampled_from([b"", b"\t", b" ", b"0", b"1", b":", b".", b"x", b"\r", b"\0", b"\x80"])
 ENDS = st.sampled_from([b"", b"", b"", b" ", b"\t", b"\r", b" \r", b"\r\r", b"\0"])
 
