@@ -21,7 +21,7 @@ _ALL = (
     Outcome("address_refused", True, "the host resolves to an address that is not public (allow_private=false)"),
     Outcome("dns_error", True, "the host name did not resolve"),
     Outcome("connect_error", True, "no connection, or it broke before the answer was complete"),
-    Outcome("tls_error", False, "the certificate or the TLS handshake was refused"),
+    Outcome("tls_error", True, "the certificate or the TLS handshake was refused"),
     Outcome("timeout", True, "connect, read or total deadline passed, or the host said so (408)"),
     Outcome("redirect_error", False, "too many redirects, or one to something that is no URL"),
     Outcome("rate_limited", True, "429, also after waiting as told"),

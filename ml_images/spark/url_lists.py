@@ -7,6 +7,7 @@ from functools import reduce
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
+from pyspark.sql.types import DoubleType, FloatType
 
 from ml_images.download.entries import ENTRY, VALUES, ListColumns
 from ml_images.download.keys import NOT_AS_EXPECTED
@@ -166,10 +167,18 @@ def _entries(frame: DataFrame, location: str, columns: ListColumns) -> DataFrame
     def text(name: str) -> Column:
         return F.col(f"`{name}`").cast("string") if name else F.lit(None).cast("string")
 
+    def number(name: str) -> Column:
+        """As text. pandas makes whole numbers floats as soon as one is missing; from 10^7 on Spark writes 1.0E7."""
+        if not name or frame.schema[name].dataType not in (DoubleType(), FloatType()):
+            return text(name)
+        whole = F.col(f"`{name}`").cast("bigint")
+        written = F.when(F.col(f"`{name}`") == whole, whole.cast("string")).otherwise(text(name))
+        return F.when(~F.isnan(f"`{name}`"), written)
+
     urls = [F.lit(None).cast("string") if "{key}" in name else text(name) for name in columns.urls]
     key = text(columns.key) if columns.key else urls[0]
     return frame.select(
         F.coalesce(key, F.lit("")).alias("key"),
         F.array(*urls).alias("urls"),
-        *(text(name).alias(what) for what, name in columns.facts().items()),
+        *(number(name).alias(what) for what, name in columns.facts().items()),
     )

@@ -54,6 +54,20 @@ def test_named_columns_of_every_format_give_the_same_entries(name: str, spark: A
     assert found(read_entries(spark, "", [str(write(tmp_path / name))], OPEN_IMAGES)) == WANTED
 
 
+def test_numbers_that_pandas_made_floats_are_whole_ones(spark: Any, tmp_path: Path) -> None:
+    sizes = pa.array([12345678.0, None, float("nan"), 7.5], pa.float64())
+    rows = {"key": ["a", "b", "c", "d"], "url": ["http://h/a.jpg"] * 4, "bytes": sizes}
+    pq.write_table(pa.table(rows), tmp_path / "list.parquet")
+    columns = ListColumns(key="key", urls=["url"], size="bytes")
+    entries = found(read_entries(spark, "", [str(tmp_path / "list.parquet")], columns))
+    assert {key: size for key, (_, size, _, _) in entries.items()} == {
+        "a": "12345678",
+        "b": None,
+        "c": None,
+        "d": "7.5",
+    }
+
+
 def test_a_plain_list_is_a_url_a_line_which_is_its_key(spark: Any, tmp_path: Path) -> None:
     (tmp_path / "urls.txt").write_text("http://h/a.jpg\n\n  http://h/b.jpg  \nhttp://h/a.jpg\n")
     entries = found(read_entries(spark, "", [str(tmp_path / "*.txt")], ListColumns()))
