@@ -26,7 +26,7 @@ _ESCAPE = re.compile("%[0-9A-Fa-f]{2}")
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 # As nearly all URLs of the large lists are: nothing of them has to be changed, which is seen in 1 microsecond, while
 # taking one apart needs 20.
-_USUAL = re.compile(
+USUAL = re.compile(
     r"(https?)://((?:[a-z0-9-]{1,63}\.)+[a-z][a-z0-9-]{0,62})"
     r"(?:/(?!\.)[\w!$&'()*+,:;=@~.-]*)+(?:\?[\w!$&'()*+,/:;=?@~.-]+)?\Z",
     re.ASCII,
@@ -51,7 +51,7 @@ class WebUrl:
 
 def parse_web_url(url: str) -> WebUrl:
     """Raises ValueError (UnicodeError too) for what is no http or https URL with a host that can exist."""
-    usual = _USUAL.match(url)
+    usual = USUAL.match(url)
     if usual is not None and len(usual[2]) <= _LONGEST_NAME:
         return WebUrl(url, usual[2], _DEFAULT_PORT[usual[1]], False)
     return _put_together(url.strip())
@@ -85,7 +85,7 @@ def same_place(url: str) -> str:
     True
     """
     text = url.strip()
-    if _USUAL.match(text):
+    if USUAL.match(text):
         return text
     try:
         text = parse_web_url(text).text

@@ -1,6 +1,6 @@
 """Lists of URLs as a frame: Parquet, CSV, TSV or plain text, whose columns the user names."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -13,7 +13,7 @@ from ml_images.download.entries import ENTRY, VALUES, ListColumns
 from ml_images.download.keys import NOT_AS_EXPECTED
 from ml_images.errors import InputError
 from ml_images.schemas import LABELS
-from ml_images.spark.url_spelling import ascii_lower, let, spelled_alike
+from ml_images.spark.url_spelling import ascii_lower, is_usual, let, spelled_alike
 from ml_images.storage import tables
 from ml_images.storage.paths import find_files, for_spark
 
@@ -107,14 +107,20 @@ def has_moved(columns: ListColumns, base_url: str, outcome: Column, url: Column)
         tried, later = F.slice(places, 1, num - from_end + 1), F.slice(places, num - from_end + 2, num)
         return (from_end == 0) | (F.size(F.array_except(later, tried)) > 0)
 
-    def is_other(places: Column) -> Column:
-        is_picture, place = outcome.isin("ok", "placeholder"), spelled_alike(url)
+    def is_other(places: Column, place: Column) -> Column:
         gone = ~is_made & ~F.array_contains(places, place)
-        return F.when(is_picture, gone).otherwise(let(place, lambda place: has_new_end(places, place)))
+        of_failure = let(place, lambda place: has_new_end(places, place))
+        return F.when(outcome.isin("ok", "placeholder"), gone).otherwise(of_failure)
 
     def moved(urls: Column) -> Column:  # spellings are compared only where it takes more than a look
         is_last = F.get(urls, F.size(urls) - 1) == url
-        return ~is_last & (F.size(urls) > 0) & let(F.transform(urls, spelled_alike), is_other)
+        are_usual = is_usual(url) & F.forall(urls, is_usual)
+
+        def is_other_as(spelling: Callable[[Column], Column]) -> Column:
+            return let(F.transform(urls, spelling), lambda places: is_other(places, spelling(url)))
+
+        exactly, alike = is_other_as(F.trim), is_other_as(spelled_alike)
+        return ~is_last & (F.size(urls) > 0) & F.when(are_usual, exactly).otherwise(alike)
 
     urls = F.when(is_own, own).otherwise(F.filter(listed, lambda one: one != ""))
     return url.isNotNull() & let(urls, moved)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
+from ml_images.download.url import USUAL
+
 # What letters, digits and small letters alone do not settle: escapes, fragments, other characters, dots as a segment,
 # ports that need not be there, punycode.
 _ODD = r"(?i)[%#]|[^\x20-\x7e]|/\.|:(?:80|443)(?:[/?]|\s*$)|xn--"
@@ -30,6 +32,11 @@ def spelled_alike(url: Column) -> Column:
     not.
     """
     return F.when(url.rlike(_ODD), _plain(url)).otherwise(F.regexp_replace(ascii_lower(url), "[^a-z0-9]", ""))
+
+
+def is_usual(url: Column) -> Column:
+    """Does download.url.same_place take the URL as it stands?"""
+    return F.trim(url).rlike("^" + USUAL.pattern.replace(r"\Z", r"\z"))  # Java's \Z leaves out a line feed
 
 
 def let(value: Column, body: Callable[[Column], Column]) -> Column:

@@ -27,8 +27,6 @@ def open_location(location: str) -> tuple[fs.FileSystem, str]:
     """
     if not location:
         raise InputError(f"a location is empty; give {_ACCEPTED}")
-    if any(letter == "\0" or "\udc80" <= letter <= "\udcff" for letter in location):
-        raise InputError(f"{location!r} names no file that can be read: it is not UTF-8, or has a zero byte")
     if "://" not in location:
         return fs.LocalFileSystem(), str(Path(location).expanduser().absolute())
     if place := s3.parse(location):
@@ -207,6 +205,8 @@ def read_bytes(location: str, what: str) -> bytes:
 
 
 def _size_of_file(location: str, what: str, *, may_be_empty: bool = False) -> int:
+    if any(letter == "\0" or "\udc80" <= letter <= "\udcff" for letter in location):
+        raise InputError(f"{location!r} names no file that can be read: it is not UTF-8, or has a zero byte")
     filesystem, path = open_location(location)
     try:
         info = filesystem.get_file_info(path)

@@ -167,6 +167,10 @@ def test_a_final_row_is_outdated_where_its_url_is_not_the_one_that_is_asked_for(
         (["http://h/a", "http://h/b"], "not_found", "http://h/a", True),  # b came since
         (["http://h/b", None], "not_found", "http://h/a", True),
         (["http://h/b", "http://h/%61#x"], "not_found", "http://h/a", False),
+        (["http://h.example/img_1.jpg", None], "not_found", "http://h.example/IMG_1.jpg", True),
+        (["http://h.example/img-1.jpg", None], "not_found", "http://h.example/img_1.jpg", True),
+        (["http://h.example/12/3.png", None], "ok", "http://h.example/1/23.png", True),
+        (["HTTP://H.Example/a.png", None], "ok", "http://h.example/a.png", False),
         # Tried were a and b, or a_ and b, though there are three.
         (["http://h/a", "http://h/b", "http://h/a"], "not_found", "http://h/b", False),
         (["http://h/a_", "http://h/b", "http://h/a"], "not_found", "http://h/a", False),

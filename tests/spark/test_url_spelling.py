@@ -1,8 +1,8 @@
 import random
 from typing import Any
 
-from ml_images.download.url import same_place
-from ml_images.spark.url_spelling import spelled_alike
+from ml_images.download.url import USUAL, same_place
+from ml_images.spark.url_spelling import is_usual, spelled_alike
 
 
 def test_urls_that_differ_in_letters_digits_or_beyond_ascii_are_not_spelled_alike(
@@ -70,3 +70,13 @@ def test_what_is_the_same_place_is_spelled_alike(spark: Any) -> None:
     assert not several
     assert len(alike) < len(urls) / 2  # else nothing was compared
     assert len({spelled for one in alike.values() for spelled in one}) > len(alike) / 4
+
+
+def test_urls_that_are_usual_in_spark_are_so_for_the_crawl(spark: Any) -> None:
+    seeded = random.Random(8)
+    urls = sorted({some_url(seeded) for _ in range(3_000)})
+    urls += ["http://h.example/a&b.jpg", "https://a-b.h.example/x_1/~joe.png?q=1&r=/../2", "http://h.example/a\n"]
+    frame = spark.createDataFrame([(url,) for url in urls], "url string")
+    found = {row["url"]: row["usual"] for row in frame.select("url", is_usual(frame["url"]).alias("usual")).collect()}
+    assert found == {url: USUAL.match(url.strip(" ")) is not None for url in urls}
+    assert 3 < sum(found.values()) < len(urls) / 2
