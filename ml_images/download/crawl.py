@@ -2,8 +2,9 @@
 
 A URL is fetched once, for all keys that want it, however each spells it (url.same_place): those that want it while it
 is under way wait for it, and later ones get what is remembered (results.Memory). So equal URLs should come one after
-the other; a run of keys with the same first URL is always taken in one piece, however long. A picture that is no longer
-remembered is fetched again, and so is one of which a later key expects another size, digest or rotation.
+the other; of a long run of keys with the same first URL, the next ones are taken in when that URL has its result. A
+picture that is no longer remembered is fetched again, and so is one of which a later key expects another size, digest
+or rotation.
 
 Nobody waits for anybody else. A URL that has to wait (for its host's address, for a permit, before a further attempt,
 for robots.txt) does so in its host's queue or in a heap, at the tail (waiting.py); meanwhile new ones are taken in, up
@@ -19,7 +20,7 @@ it, and so is one whose circuit stays open. A URL that has failed before in this
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import partial
 from typing import Protocol
@@ -33,6 +34,7 @@ from ml_images.download.keys import Job, Keys
 from ml_images.download.placeholder import is_placeholder_url
 from ml_images.download.progress import Progress
 from ml_images.download.redirect import target_of
+from ml_images.download.repeated import Repeated, detail_of
 from ml_images.download.results import Memory, Result
 from ml_images.download.retry import next_wait, retry_after_s
 from ml_images.download.robots import Robots
@@ -46,7 +48,8 @@ from ml_images.images.resize import Shrunk
 from ml_images.images.sniff import sniff
 
 _WAITING_PER_SLOT = 64  # some 2 KB each
-_AT_ONCE = 64  # runs of keys taken in before answers are looked at again
+_AT_ONCE = 64  # keys taken in before answers are looked at again
+_KEYS_OF_A_RUN = 4096  # that wait for one URL together, some 0.8 KB each
 _POLL_S = 0.25  # permits are handed back at least so often
 _TYPICAL_BYTES = 256 * 1024  # of a body, before any was seen
 _MEMORY_SHARE = 8  # of buffer_bytes for pictures that another key may want, the same for failures
@@ -84,6 +87,7 @@ def crawl(
     cfg: DownloadConfig,
     progress: Progress,
     robots: Robots | None = None,
+    repeated: Repeated | None = None,
     each_round: Callable[[], None] = lambda: None,
     wall_clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
 ) -> Iterator[Fetched]:
@@ -95,7 +99,7 @@ def crawl(
     """
     known = robots if robots is not None else Robots(cfg.fetch.user_agent)
     network = transport if isinstance(transport, Network) else None
-    crawling = _Crawl(transport, network, gate, shrinker, cfg, progress, known, wall_clock)
+    crawling = _Crawl(transport, network, gate, shrinker, cfg, progress, known, repeated, wall_clock)
     if network is not None:
         network.buffer_bytes = cfg.buffer_bytes
     gate.pool = network
@@ -105,6 +109,15 @@ def crawl(
     finally:
         transport.unwatch(shrinker.fileno())
         gate.pool = None
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Neighbours that want the same URL first; `is_rest`: more of those that came before."""
+
+    place: str
+    keys: list[Wanted]
+    is_rest: bool
 
 
 class _Crawl:
@@ -117,10 +130,12 @@ class _Crawl:
         cfg: DownloadConfig,
         progress: Progress,
         robots: Robots,
+        repeated: Repeated | None,
         wall_clock: Callable[[], datetime],
     ) -> None:
         self._transport, self._network, self._gate, self._shrinker = transport, network, gate, shrinker
         self._cfg, self._progress, self._robots, self._wall_clock = cfg, progress, robots, wall_clock
+        self._repeated = repeated if repeated is not None else Repeated(0, frozenset())
         self._opt_outs_of = robots.product if cfg.politeness.opt_out else None
         self._keys = Keys(self._ask, progress, wall_clock)
         self._fetches: dict[str, Fetch] = {}  # by place: those that have no result yet
@@ -130,29 +145,31 @@ class _Crawl:
         self._decoding: dict[int, tuple[Fetch, list[Waiter], Result]] = {}
         self._memory = Memory(cfg.buffer_bytes // _MEMORY_SHARE)
         self._mean_bytes = float(min(_TYPICAL_BYTES, cfg.buffer_bytes))
+        self._next: _Run | None = None  # before it is taken in
+        self._exhausted = False
 
     def run(self, wanted: Iterable[Wanted], each_round: Callable[[], None]) -> Iterator[Fetched]:
         # All candidates of a key but the first are its own as a rule.
-        runs = itertools.groupby(wanted, key=_first_place)
+        runs = _runs(wanted)
         finished = self._keys.finished
-        exhausted = False
         while True:
             self._start_what_may()
-            for _ in range(_AT_ONCE):
-                if exhausted or not self._has_room():
+            num_taken = 0
+            while num_taken < _AT_ONCE:
+                run = self._next_run(runs) if self._has_room() else None
+                if run is None:
                     break
-                run = next(runs, None)
-                exhausted = run is None
-                for one in run[1] if run is not None else ():
+                num_taken += len(run.keys)
+                for one in run.keys:
                     self._keys.take_in(one)
                 self._start_what_may()
             while finished:
                 yield finished.popleft()
-            if exhausted and not self._fetches:
+            if self._exhausted and not self._fetches:
                 return
             if self._network is not None:
                 self._network.bytes_elsewhere = self._shrinker.bytes_pending
-            for response in self._transport.poll(0.0 if not exhausted and self._has_room() else self._idle_s()):
+            for response in self._transport.poll(0.0 if run is not None and self._has_room() else self._idle_s()):
                 self._answered(self._under_way.pop(response.request), response)
             if self._network is not None:
                 for host in self._network.learned():
@@ -164,6 +181,17 @@ class _Crawl:
             each_round()
 
     # What keys want.
+
+    def _next_run(self, runs: Iterator[_Run]) -> _Run | None:
+        """The next keys to take in, none where they have to wait or there are no more."""
+        if self._next is None:
+            self._next = next(runs, None)
+            self._exhausted = self._next is None
+        run = self._next
+        if run is None or (run.is_rest and run.place in self._fetches):
+            return None
+        self._next = None
+        return run
 
     def _ask(self, job: Job, candidate: Candidate) -> Result | None:
         """The candidate's result, or None where the job waits for it from now on."""
@@ -298,7 +326,11 @@ class _Crawl:
 
     def _fail(self, fetch: Fetch, result: Result) -> None:
         if fetch.robots_of is not None:
-            self._learn(fetch, result.outcome, result.status, b"", result.detail)
+            outcome, detail = result.outcome, result.detail
+            if fetch.hops and fetch.here.host != fetch.start.host:  # what is wrong there says nothing of this origin
+                outcome = "host_unavailable" if outcome in robots_file.OF_THE_ORIGIN else outcome
+                detail = f"redirected to {fetch.here.host}: {result.outcome}" + (f" ({detail})" if detail else "")
+            self._learn(fetch, outcome, result.status, b"", detail)
             return
         del self._fetches[fetch.place]
         waiters, latecomers = fetch.waiters, list[Waiter]()
@@ -330,6 +362,7 @@ class _Crawl:
         self._progress.cpu.mark("fetch")
         result = replace(result, sha256=sha256(body) if body else None, original_bytes=len(body))
         self._progress.cpu.mark("hash")
+        is_repeated = result.sha256 in self._repeated.digests
         is_picture = sniff(body) is not None
         alike: dict[object, list[Waiter]] = {}
         for waiter in fetch.waiters:
@@ -338,9 +371,10 @@ class _Crawl:
         fetch.num_decoding = len(alike)
         for waiters in alike.values():
             candidate = waiters[0][1]
-            outcome = verdict.of_body(body, candidate, is_picture)
+            outcome = verdict.of_body(body, candidate, is_picture, is_repeated)
             if outcome is not None:
-                self._judged(fetch, waiters, replace(result, outcome=outcome))
+                detail = detail_of(self._repeated.placeholder_keys) if is_repeated else result.detail
+                self._judged(fetch, waiters, replace(result, outcome=outcome, detail=detail))
                 continue
             token = next(self._tokens)
             self._decoding[token] = fetch, waiters, result
@@ -371,6 +405,14 @@ class _Crawl:
         self._progress.waiting = len(self._waiting) - self._waiting.num_later
         self._progress.retrying = self._waiting.num_later
         self._progress.decoding = len(self._decoding)
+
+
+def _runs(wanted: Iterable[Wanted]) -> Iterator[_Run]:
+    for place, keys in itertools.groupby(wanted, key=_first_place):
+        is_rest = False
+        while together := list(itertools.islice(keys, _KEYS_OF_A_RUN)):
+            yield _Run(place, together, is_rest)
+            is_rest = True
 
 
 def _first_place(wanted: Wanted) -> str:

@@ -6,7 +6,7 @@ must not hide that the original was rate-limited.
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from ml_images.download.progress import Progress
@@ -15,7 +15,9 @@ from ml_images.download.wanted import Candidate, Wanted
 from ml_images.images.resize import Shrunk
 from ml_images.outcomes import RETRYABLE
 
-NOT_AS_EXPECTED = "is not as expected: "  # in a row's detail, before Candidate.expectation, which ends it
+# In a row's detail, behind a URL of its key:
+ENDED_AS = " ended as "  # and the outcome, of each that another one followed
+NOT_AS_EXPECTED = "is not as expected: "  # and Candidate.expectation, which ends the detail
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Job:
     attempts: int = 0
     elapsed_s: float = 0.0
     verdict: tuple[Candidate, Result] | None = None  # unless a candidate is better
-    differs: str = ""  # what is told of a candidate that was not as the list says
+    failed: list[tuple[Candidate, Result]] = field(default_factory=list)
 
 
 class Keys:
@@ -93,20 +95,19 @@ class Keys:
             self._finish(job, candidate, result)
             return True
         job.place += 1
-        if result.outcome == "changed":
-            job.differs = f"{candidate.url} {NOT_AS_EXPECTED}{candidate.expectation}"
+        job.failed.append((candidate, result))
         if job.verdict is None or result.outcome in RETRYABLE or job.verdict[1].outcome not in RETRYABLE:
             job.verdict = candidate, result
         return False
 
     def _finish(self, job: Job, candidate: Candidate | None, result: Result) -> None:
         self._progress.count_key(result.outcome)
-        differs = "" if result.outcome == "ok" else job.differs
+        told = [] if result.outcome == "ok" else _told_of(job.failed, candidate)
         self.finished.append(
             Fetched(
                 key=job.wanted.key,
                 outcome=result.outcome,
-                detail="; ".join(filter(None, (result.detail, differs))),
+                detail="; ".join(filter(None, (result.detail, *told))),
                 url=candidate.url if candidate is not None else None,
                 final_url=result.final_url,
                 status=result.status,
@@ -119,3 +120,16 @@ class Keys:
                 picture=result.picture,
             )
         )
+
+
+def _told_of(failed: list[tuple[Candidate, Result]], chosen: Candidate | None) -> list[str]:
+    """What a row tells of the URLs that failed beside the `chosen` one: options and lists may be others in a later run,
+    and then they get another try."""
+    others = [(candidate, result) for candidate, result in failed if candidate is not chosen]
+    told = [
+        f"{candidate.url}{ENDED_AS}{result.outcome}" + (f" ({result.detail})" if result.detail else "")
+        for candidate, result in others
+        if result.outcome != "changed"
+    ]
+    differing = [candidate for candidate, result in failed if result.outcome == "changed"]
+    return told + [f"{candidate.url} {NOT_AS_EXPECTED}{candidate.expectation}" for candidate in differing[-1:]]

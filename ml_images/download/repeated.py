@@ -5,12 +5,37 @@ have found a new host's placeholder to be a tenth of their data.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+FOUND_WITH = r"placeholder_keys=([0-9]+)"  # in the detail of such a row
 
-def as_placeholders(rows: pa.Table, keys: Sequence[str]) -> pa.Table:
+
+@dataclass(frozen=True)
+class Repeated:
+    """SHA-256 of what was found to be placeholders in the pictures so far, by that many URLs."""
+
+    placeholder_keys: int
+    digests: frozenset[bytes]
+
+    def may_have_more(self, placeholder_keys: int) -> bool:
+        """May the smaller number find more of them in the same pictures? 0: nobody has looked."""
+        return bool(placeholder_keys) and (not self.placeholder_keys or placeholder_keys < self.placeholder_keys)
+
+    def that_hold(self, placeholder_keys: int) -> "Repeated":
+        """Those that the other number would find, too; 0 finds none."""
+        do_hold = 0 < placeholder_keys <= self.placeholder_keys
+        return Repeated(placeholder_keys, self.digests if do_hold else frozenset())
+
+
+def detail_of(placeholder_keys: int) -> str:
+    """What the row of a placeholder says that this many URLs gave."""
+    return f"many different URLs gave the same bytes (placeholder_keys={placeholder_keys})"
+
+
+def as_placeholders(rows: pa.Table, keys: Sequence[str], placeholder_keys: int) -> pa.Table:
     """Rows of schemas.IMAGES, those of `keys` with the outcome placeholder and without their picture.
 
     What tells where they came from and what they were (URL, status, digest, sizes) stays.
@@ -19,7 +44,7 @@ def as_placeholders(rows: pa.Table, keys: Sequence[str]) -> pa.Table:
         return rows
     found = pc.is_in(rows["key"], value_set=pa.array(keys, pa.string()))
     names = pc.if_else(found, "placeholder", rows["outcome"])
-    told = pc.if_else(found, "the same bytes came from many different URLs", rows["detail"])
+    told = pc.if_else(found, detail_of(placeholder_keys), rows["detail"])
     kept = pc.if_else(found, pa.scalar(None, pa.binary()), rows["data"])
     changed = {"outcome": names, "detail": told, "data": kept}
     columns = [changed.get(name, rows[name]) for name in rows.column_names]

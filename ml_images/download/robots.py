@@ -2,7 +2,7 @@
 
 The file is there (2xx): its rules count. It is not (other 4xx): everything is allowed. The host cannot say (5xx, 429,
 no answer): nothing is allowed for now, and asked again after UNREACHABLE_S. Where not even a connection to the origin
-is possible or allowed, its URLs have that very outcome.
+is possible or allowed, its URLs have that very outcome, but not where the file was redirected to another host.
 """
 
 from collections import OrderedDict
@@ -22,7 +22,7 @@ TTL_S = 24 * 3600.0  # RFC 9309, 2.4
 LEAST_INTERVAL_S, MOST_INTERVAL_S = 1e-3, TTL_S
 UNREACHABLE_S = 300.0
 _MOST_ORIGINS = 4096  # some 2 KB each; files of 500 KB are rare
-_OF_THE_ORIGIN = frozenset(("dns_error", "connect_error", "tls_error", "address_refused", "bad_url"))
+OF_THE_ORIGIN = frozenset(("dns_error", "connect_error", "tls_error", "address_refused", "bad_url"))
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Robots:
             return Rules(now + TTL_S)
         if outcome == "redirect_error":
             return Rules(now + TTL_S)  # RFC 9309, 2.3.1.2: too many redirects, as if there were no file
-        refused = outcome if outcome in _OF_THE_ORIGIN else "host_unavailable"
+        refused = outcome if outcome in OF_THE_ORIGIN else "host_unavailable"
         return Rules(now + UNREACHABLE_S, refused=refused, detail=detail or outcome)
 
     def _interval_s(self, file: Protego) -> float | None:

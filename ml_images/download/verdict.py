@@ -49,11 +49,12 @@ def of_head(
     return None
 
 
-def of_body(body: bytes, candidate: Candidate, is_picture: bool) -> str | None:
-    """The outcome of a complete body by its bytes, or None: decode it. `is_picture`: by its first bytes."""
+def of_body(body: bytes, candidate: Candidate, is_picture: bool, is_repeated: bool) -> str | None:
+    """The outcome of a complete body by its bytes, or None: decode it. `is_picture`: by its first bytes; `is_repeated`:
+    an earlier look at the table found it under many different URLs."""
     if not body:
         return "empty"
-    if is_placeholder(body):
+    if is_repeated or is_placeholder(body):
         return "placeholder"
     if not is_picture:
         return "not_an_image"

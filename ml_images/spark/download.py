@@ -7,6 +7,7 @@ spark/images_table.py publishes.
 
 import functools
 import secrets
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from datetime import datetime, timezone
 from functools import partial
 
 import pyarrow as pa
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from ml_images.download.config import DownloadConfig
@@ -24,6 +25,7 @@ from ml_images.download.entries import BadEntry, ListColumns, to_wanted
 from ml_images.download.governed import GovernedGate
 from ml_images.download.governor import Governor
 from ml_images.download.progress import Progress, milliseconds_by_stage
+from ml_images.download.repeated import FOUND_WITH, Repeated
 from ml_images.download.robots import Robots
 from ml_images.download.wanted import Wanted
 from ml_images.images.shrinker import shared_shrinker
@@ -32,6 +34,7 @@ from ml_images.spark.crawl_progress import CrawlProgress
 from ml_images.spark.fetch_plan import read_plan, write_plan
 from ml_images.spark.image_parts import ImageParts, PartConfig
 from ml_images.spark.run_options import RunOptions
+from ml_images.spark.staged_rows import settle
 from ml_images.spark.url_lists import Entries, has_moved, is_expected_otherwise, is_usable
 from ml_images.storage import tables
 
@@ -54,6 +57,17 @@ class Downloaded:
 
 
 @dataclass(frozen=True)
+class _Round:
+    rows: int  # that were fetched
+    published: images_table.Published
+    milliseconds: dict[str, int]
+
+    @property
+    def found_placeholders(self) -> bool:
+        return self.published.placeholders > 0
+
+
+@dataclass(frozen=True)
 class _Orders:
     """What every worker of a run is told."""
 
@@ -62,6 +76,7 @@ class _Orders:
     cfg: DownloadConfig
     columns: ListColumns
     part: PartConfig
+    repeated: Repeated
     governor: tuple[str, int]
     secret: str
 
@@ -74,18 +89,63 @@ def fetch_missing(
     part: PartConfig,
     placeholder_keys: int,
 ) -> Downloaded:
-    """Bring the images table at `location` up to date with `entries`."""
+    """Bring the images table at `location` up to date with `entries`.
+
+    Where pictures turn out to be placeholders when all are there, their keys get another round, at their next URLs.
+    """
     spark = entries.frame.sparkSession
     tables.claim(location, "images")
+    settle(spark, location)  # what a crash of extract has left
+    options = _run_options(cfg)
+    rounds: list[_Round] = []
+    while not rounds or (rounds[-1].found_placeholders and len(rounds) < len(columns.urls)):
+        rounds.append(_fetch_round(entries, location, cfg, columns, part, placeholder_keys, options))
+    counted = rounds[-1].published.counted
+    num_wanted = sum(counted.outcomes.values())
+    fetched, again = rounds[0].rows, sum(later.rows for later in rounds[1:])
+    counts = {
+        "keys": num_wanted,
+        "already_there": num_wanted - fetched,
+        "fetched": fetched,
+        "found to be placeholders": sum(one.published.placeholders for one in rounds),
+    }
+    if again:
+        counts["fetched instead of placeholders"] = again
+    lists = {
+        "list rows without a key": counted.list_rows_without_key,
+        "list rows whose key came before": counted.list_rows_of_known_keys,
+    }
+    milliseconds: Counter[str] = Counter()
+    for one in rounds:
+        milliseconds.update(one.milliseconds)
+    other_pictures = run_options.other_pictures(location, options)
+    return Downloaded(counts, lists, counted.outcomes, dict(milliseconds), other_pictures)
+
+
+def _fetch_round(
+    entries: Entries,
+    location: str,
+    cfg: DownloadConfig,
+    columns: ListColumns,
+    part: PartConfig,
+    placeholder_keys: int,
+    options: RunOptions,
+) -> _Round:
+    """Fetch what has no final row, and publish it."""
+    spark = entries.frame.sparkSession
     names = images_table.all_parts(location)
-    missing, options = entries.frame, _run_options(cfg)
+    before = images_table.repeated_so_far(location)
+    missing = entries.frame
     if names:
         rows = images_table.ledger(spark, location, names)
-        outcome, url, run_of_row = (F.col(f"final_{name}") for name in ("outcome", "url", "run"))
+        outcome, url, detail, run_of_row = (F.col(f"final_{name}") for name in ("outcome", "url", "detail", "run"))
         is_outdated = (outcome == "bad_entry") & is_usable(columns)
+        is_outdated |= ~outcome.isin("ok", "bad_entry") & url.isNull()  # of an archive: no URL was tried
         is_outdated |= has_moved(columns, cfg.base_url, outcome, url)
-        is_outdated |= is_expected_otherwise(F.col("final_detail"))
-        is_outdated |= url.isNotNull() & run_options.is_decided_anew(location, options, outcome, run_of_row)
+        is_outdated |= is_expected_otherwise(detail)
+        is_outdated |= (outcome != "ok") & _is_no_longer_repeated(detail, placeholder_keys)
+        is_anew = run_options.is_decided_anew(location, options, outcome, detail, run_of_row)
+        is_outdated |= url.isNotNull() & is_anew
         missing = images_table.pending(missing, rows, is_outdated)
         if not any("{key}" in url for url in columns.urls):
             missing = _without_hopeless(missing, rows, cfg.base_url)
@@ -97,33 +157,22 @@ def fetch_missing(
         number = images_table.next_run(names)
         run_options.remember(location, number, options, map(images_table.run_of, names))
         run = f"{number:04d}-{secrets.token_hex(4)}"
+        repeated = before.that_hold(placeholder_keys)
         with Governor(cfg.politeness, _bind_address(spark)) as governor:
             address = (_driver_host(spark), governor.address[1])
-            orders = _Orders(location, run, cfg, columns, part, address, governor.secret)
+            orders = _Orders(location, run, cfg, columns, part, repeated, address, governor.secret)
             tasks = [{"task": task, "files": files} for task, files in enumerate(plan.tasks)]
             with CrawlProgress(governor.progress, plan.rows):
                 work.run(work.units(spark, tasks, _TASK), partial(_fetch, orders=orders), _DONE)
             milliseconds = milliseconds_by_stage(governor.progress())
     is_published = not plan.rows and tables.is_done(location) and not tables.staged_parts(location)
-    if not is_published or images_table.may_have_placeholders(location, placeholder_keys):
+    if not is_published or before.may_have_more(placeholder_keys):
         published = images_table.publish(spark, location, entries.accounted, placeholder_keys)
     else:
         tables.clear_staging(location)  # of the empty plan
         counted = images_table.count(spark, location, entries.accounted, images_table.all_parts(location))
         published = images_table.Published(counted, 0)
-    counted = published.counted
-    num_wanted = sum(counted.outcomes.values())
-    counts = {
-        "keys": num_wanted,
-        "already_there": num_wanted - plan.rows,
-        "fetched": plan.rows,
-        "found to be placeholders": published.placeholders,
-    }
-    lists = {
-        "list rows without a key": counted.list_rows_without_key,
-        "list rows whose key came before": counted.list_rows_of_known_keys,
-    }
-    return Downloaded(counts, lists, counted.outcomes, milliseconds, run_options.other_pictures(location, options))
+    return _Round(plan.rows, published, milliseconds)
 
 
 def _run_options(cfg: DownloadConfig) -> RunOptions:
@@ -136,6 +185,14 @@ def _run_options(cfg: DownloadConfig) -> RunOptions:
         "opted_out": [cfg.politeness.opt_out, cfg.fetch.user_agent],
     }
     return RunOptions("download", decisive, picture)
+
+
+def _is_no_longer_repeated(detail: Column, placeholder_keys: int) -> Column:
+    """Does a row say that many URLs gave its bytes (or those of an earlier URL of its key), with a number that asked
+    for fewer of them than `placeholder_keys`?"""
+    found = F.regexp_extract(F.coalesce(detail, F.lit("")), FOUND_WITH, 1)
+    asked_for = F.when(found != "", found).cast("int")
+    return asked_for.isNotNull() & (F.lit(placeholder_keys == 0) | (asked_for < placeholder_keys))
 
 
 def _without_hopeless(missing: DataFrame, rows: DataFrame, base_url: str) -> DataFrame:
@@ -190,6 +247,7 @@ def _fetch_task(task: int, files: list[str], orders: _Orders) -> int:
                 cfg=orders.cfg,
                 progress=progress,
                 robots=_robots(orders.secret, orders.cfg.fetch.user_agent),
+                repeated=orders.repeated,
                 each_round=parts.write_if_late,
             ):
                 progress.cpu.mark("fetch")

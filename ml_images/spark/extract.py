@@ -3,12 +3,13 @@
 The driver finds the archives; workers cut them into pieces (by headers only), then read the pieces in one pass each,
 against an index of the keys (spark/asked_keys.py). A worker writes the rows of a piece as staged parts,
 `part-<run>-<piece>-<number>.parquet`; another attempt at a piece goes on behind the parts of the one before. Of a key
-that several pieces had, one row is kept (spark/staged_rows.py); a key that none had gets a row that says so.
+that several pieces had, one row is kept (spark/staged_rows.py). A key that none had gets a row that says so, unless
+there is one that tells more, from other archives or a download: that is written again, as one of this run.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -30,15 +31,17 @@ from ml_images.schemas import IMAGES
 from ml_images.spark import images_table, run_options, work
 from ml_images.spark.asked_keys import AskedKeys, write_asked_keys
 from ml_images.spark.run_options import RunOptions
-from ml_images.spark.staged_rows import read_rows, settle
+from ml_images.spark.staged_rows import settle
 from ml_images.storage import tables
 from ml_images.storage.paths import join, open_location
 
 PIECES_AT_ONCE = 8  # a task starts a decoder, and small archives are many
 ARCHIVES_AT_ONCE = 64
 _PART_BYTES = 128 << 20  # of pictures, after which a part is written even if it has few rows
-# Archives do not change their mind as hosts do: the same ones are not asked again for what ended so.
-_IN_VAIN = ("not_in_archive", "truncated", "unsafe_member")
+# Archives do not change their mind as hosts do: the same ones are not asked again for what ended so, nor for what is
+# final. With unsupported_format a library may have come meanwhile.
+_IN_VAIN = ("not_in_archive", "truncated", "unsafe_member", "empty")
+_TELL_LITTLE = ("no_url", "not_in_archive")
 
 _ARCHIVE = pa.schema(
     [
@@ -86,47 +89,49 @@ class Extracted:
 def extract_missing(keys: DataFrame, archives: list[Archive], location: str, cfg: ExtractConfig) -> Extracted:
     """Bring the images table at `location` up to date with `keys` (one column, of keys that are no URLs).
 
-    Asked for is what has no row, or one whose outcome deserves another try; a key that these very archives were asked
-    for in vain is not asked for again.
+    Asked for is what has no picture; a key that these very archives were asked for in vain is not asked for again.
     """
     spark = keys.sparkSession
     tables.claim(location, "images")
     asked_of = fingerprint(archives)
-    settle(spark, location, asked_of)  # what a crash has left
+    settle(spark, location)  # what a crash has left
     wanted = keys.select("key").distinct()
-    run = images_table.next_run(images_table.all_parts(location))
-    options = _run_options(cfg)
-    asked = write_asked_keys(_pending(wanted, location, asked_of, options), location)
+    before = images_table.all_parts(location)
+    run = images_table.next_run(before)
+    options = _run_options(cfg, asked_of)
+    asked = write_asked_keys(_pending(wanted, location, before, options), location)
     num_wanted = wanted.count()
     counts = {"keys": num_wanted, "already there": num_wanted - asked.rows, "asked for": asked.rows}
     members: Counter[str] = Counter()
     problems: list[str] = []
     if asked.rows:
-        run_options.remember(location, run, options, map(images_table.run_of, images_table.all_parts(location)))
+        runs = set(map(images_table.run_of, before))
+        run_options.remember(location, run, replace(options, archives=""), runs)
         pieces = _plan(spark, archives)
-        read = partial(_read_pieces, location=location, run=run, asked=asked, asked_of=asked_of, cfg=cfg)
+        read = partial(_read_pieces, location=location, run=run, asked=asked, cfg=cfg)
         for done in work.run(work.units(spark, pieces, _PIECE, at_once=PIECES_AT_ONCE), read, _READ, "extract"):
             _require_parts(location, done["parts"])
             members.update(dict(zip(done["names"], done["counts"], strict=True)))
             problems.extend(done["problems"])
-        members["members found again"] += settle(spark, location, asked_of)
-        missing = _without_rows_of(run, asked.read(spark), location)
-        detail = f"in none of {len(archives)} archives ({asked_of})"
+        members["members found again"] += settle(spark, location)
+        missing = _with_rows_before(_without_rows_of(run, asked.read(spark), location), location, before)
+        detail = f"in none of {len(archives)} archives"
         write = partial(_write_missing, location=location, run=run, first=len(pieces), detail=detail)
         listed = work.run(missing, write, _MISSING, "list what is missing")
         _require_parts(location, [row["part"] for row in listed])
         counts["in no archive"] = sum(row["rows"] for row in listed)
+        run_options.remember(location, run, options, runs)  # a run that was cut short has asked nobody in vain
     if asked.rows or not tables.is_done(location) or tables.staged_parts(location):
-        images_table.publish(spark, location, wanted, placeholder_keys=0)
+        images_table.publish(spark, location, wanted)
     else:
         tables.clear_staging(location)
     return Extracted(counts, dict(sorted(members.items())), problems, run_options.other_pictures(location, options))
 
 
-def _run_options(cfg: ExtractConfig) -> RunOptions:
+def _run_options(cfg: ExtractConfig, asked_of: str) -> RunOptions:
     decisive, picture = run_options.of_image(cfg.image)
     decisive |= {"too_large": [cfg.max_bytes]} | {name: [cfg.max_ratio] for name in _IN_VAIN}
-    return RunOptions("extract", decisive, picture)
+    return RunOptions("extract", decisive, picture, asked_of)
 
 
 def _without_rows_of(run: int, keys: DataFrame, location: str) -> DataFrame:
@@ -137,14 +142,30 @@ def _without_rows_of(run: int, keys: DataFrame, location: str) -> DataFrame:
     return keys.join(found, on="key", how="left_anti")
 
 
-def _pending(wanted: DataFrame, location: str, asked_of: str, options: RunOptions) -> DataFrame:
-    """The keys without a row that would also come out of another look with these options."""
-    staged = [join(tables.STAGING, name) for name in tables.staged_parts(location)]
-    rows = read_rows(wanted.sparkSession, location, tables.parts(location) + staged)
-    is_final = ~F.col("outcome").isin(list(outcomes.RETRYABLE))
-    is_in_vain = F.col("outcome").isin(*_IN_VAIN) & F.col("detail").endswith(f"({asked_of})")
-    is_anew = run_options.is_decided_anew(location, options, F.col("outcome"), F.col("run"))
-    return wanted.join(rows.where((is_final | is_in_vain) & ~is_anew).select("key"), on="key", how="left_anti")
+def _with_rows_before(keys: DataFrame, location: str, names: list[str]) -> DataFrame:
+    """`keys`, each with what the last of its rows in the parts `names` tells (columns of IMAGES), null where that is no
+    more than that it was looked for in vain."""
+    if not names:
+        return keys.select("key", F.lit(None).cast("string").alias("outcome"))
+    rows = images_table.whole_rows(keys.sparkSession, location, names).drop("data")
+    rows = rows.where(~F.col("outcome").isin("ok", *_TELL_LITTLE))
+    rest = [name for name in rows.columns if name not in ("key", "run", "part")]
+    latest = F.max_by(F.struct(*rest), F.struct("run", "part"))
+    before = rows.groupBy("key").agg(latest.alias("before")).select("key", "before.*")
+    return keys.join(before, on="key", how="left")
+
+
+def _pending(wanted: DataFrame, location: str, names: list[str], options: RunOptions) -> DataFrame:
+    """The keys without a row in the parts `names` that would also come out of another look with these options."""
+    if not names:
+        return wanted
+    rows = images_table.ledger(wanted.sparkSession, location, names)
+    outcome, run = F.col("outcome"), F.col("run")
+    is_of_these = run.isin(run_options.runs_of(location, "extract", options.archives))
+    is_in_vain = is_of_these & (~outcome.isin(list(outcomes.RETRYABLE)) | outcome.isin(*_IN_VAIN))
+    is_anew = run_options.is_decided_anew(location, options, outcome, F.col("detail"), run)
+    is_there = (outcome == "ok") | (is_in_vain & ~is_anew)
+    return wanted.join(rows.where(is_there).select("key"), on="key", how="left_anti")
 
 
 def _plan(spark: SparkSession, archives: list[Archive]) -> list[dict[str, Any]]:
@@ -171,7 +192,7 @@ def _understood(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read_pieces(
-    batches: Iterable[pa.RecordBatch], *, location: str, run: int, asked: AskedKeys, asked_of: str, cfg: ExtractConfig
+    batches: Iterable[pa.RecordBatch], *, location: str, run: int, asked: AskedKeys, cfg: ExtractConfig
 ) -> Iterable[pa.RecordBatch]:
     index, shrinker = asked.load(), shared_shrinker(cfg.image)
     for row in (row for batch in batches for row in batch.to_pylist()):
@@ -180,9 +201,6 @@ def _read_pieces(
         parts, done = _parts_of_earlier_attempt(location, run, number)
         members = read_piece(piece, index, done, cfg, tally)
         for rows in _cut(decode_members(members, shrinker, cfg), cfg.part_rows):
-            for found in rows:
-                if found["outcome"] in _IN_VAIN:
-                    found["detail"] += f" ({asked_of})"
             parts.append(_part(run, number, len(parts)))
             table = pa.Table.from_pylist(rows, schema=IMAGES)
             tables.write_part(join(location, tables.STAGING, parts[-1]), table)
@@ -226,8 +244,11 @@ def _write_missing(
     name, rows = _part(run, first + context.partitionId(), 0), 0
     with tables.open_part(join(location, tables.STAGING, name), IMAGES) as writer:
         for batch in batches:
-            missing = [Member(key, detail, None, "not_in_archive") for key in batch.column("key").to_pylist()]
-            writer.write_batch(pa.RecordBatch.from_pylist([begin_row(member) for member in missing], schema=IMAGES))
+            missing = [
+                begin_row(Member(row["key"], detail, None, "not_in_archive")) if row["outcome"] is None else row
+                for row in batch.to_pylist()
+            ]
+            writer.write_batch(pa.RecordBatch.from_pylist(missing, schema=IMAGES))
             rows += batch.num_rows
     yield pa.RecordBatch.from_pylist([{"part": name, "rows": rows}], schema=_MISSING)
 

@@ -80,8 +80,9 @@ def _write(placed: DataFrame, num_files: int, staging: str) -> list[tuple[str, i
 def _sharing(spark: SparkSession, files: Sequence[str], staging: str) -> DataFrame | None:
     """(place, lowest) of first URLs that hang together, as a fall-back of a key is one of another key's URLs, too; None
     where there are none."""
-    rows = spark.read.parquet(*map(for_spark, files)).where(F.size("urls") > 1)
-    given = F.filter("urls", lambda url: F.trim(url) != "")
+    rows = spark.read.parquet(*map(for_spark, files)).where((F.size("urls") > 1) | F.col("urls").isNull())
+    # A key without an entry may be a URL itself.
+    given = F.coalesce(F.filter("urls", lambda url: F.trim(url) != ""), F.array("key"))
     pairs = _placed(rows).select("place", F.explode(F.transform(given, _place_of)).alias("other"))
     ends = (F.min("place").alias("lowest"), F.max("place").alias("highest"), F.count("*").alias("sharers"))
     shared = pairs.groupBy("other").agg(*ends).where(F.col("lowest") < F.col("highest"))

@@ -19,7 +19,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from ml_images import outcomes, schemas
-from ml_images.download.repeated import as_placeholders
+from ml_images.download.repeated import Repeated, as_placeholders
 from ml_images.errors import StorageError
 from ml_images.spark import work
 from ml_images.spark.url_spelling import spelled_alike
@@ -28,9 +28,12 @@ from ml_images.storage.paths import for_spark, join, open_location
 
 _ROWS = from_arrow_schema(schemas.IMAGES)
 _FILE = pa.schema([pa.field("file", pa.string())])
-_REWRITTEN = pa.schema([pa.field("dropped", pa.int64()), pa.field("renamed", pa.int64())])
+_REWRITTEN = pa.schema(
+    [pa.field("dropped", pa.int64()), pa.field("renamed", pa.int64()), pa.field("digests", pa.list_(pa.binary()))]
+)
 _NO_ROW, _NO_KEY = "", "no key"  # among the outcomes
 _LOOKED_THROUGH = "_looked_through.json"
+_MOST_DIGESTS = 10_000  # of placeholders that are remembered, 32 bytes each
 _RUN = r"part-(\d+)-"
 
 
@@ -62,13 +65,19 @@ def ledger(spark: SparkSession, location: str, names: Sequence[str]) -> DataFram
 
     The frame is of no use any more when a part was written anew: Spark remembers how long files were.
     """
+    rows = whole_rows(spark, location, names)
+    return rows.select("key", "outcome", "url", "detail", "sha256", "part", "run")
+
+
+def whole_rows(spark: SparkSession, location: str, names: Sequence[str]) -> DataFrame:
+    """As `ledger`, with all columns of schemas.IMAGES."""
     # Paths below folders that begin with an underscore are read when named one by one. With the schema given, Spark
     # needs no job to find it out.
     rows = spark.read.schema(_ROWS).parquet(*(for_spark(join(location, name)) for name in names))
-    rows = rows.select("key", "outcome", "url", "detail", "sha256", "_metadata.file_path")
+    rows = rows.select(*_ROWS.names, "_metadata.file_path")
     part = F.element_at(F.split(F.col("file_path"), "/"), -1)
     run = F.regexp_extract(part, _RUN, 1).cast("int")
-    return rows.select("key", "outcome", "url", "detail", "sha256", part.alias("part"), run.alias("run"))
+    return rows.select(*_ROWS.names, part.alias("part"), run.alias("run"))
 
 
 def pending(wanted: DataFrame, rows: DataFrame, is_outdated: Column) -> DataFrame:
@@ -80,13 +89,10 @@ def pending(wanted: DataFrame, rows: DataFrame, is_outdated: Column) -> DataFram
     return wanted.join(final, on=is_final, how="left_anti")
 
 
-def may_have_placeholders(location: str, placeholder_keys: int) -> bool:
-    """Was the table looked through with a larger `placeholder_keys`, or never, so that more placeholders may be found
-    in what is there?"""
-    if not placeholder_keys:
-        return False
-    before = (tables.read_json(join(location, _LOOKED_THROUGH)) or {}).get("placeholder_keys", 0)
-    return not before or placeholder_keys < before
+def repeated_so_far(location: str) -> Repeated:
+    """What was found when the table was looked through last."""
+    known = tables.read_json(join(location, _LOOKED_THROUGH)) or {"placeholder_keys": 0, "digests": []}
+    return Repeated(known["placeholder_keys"], frozenset(map(bytes.fromhex, known["digests"])))
 
 
 def next_run(names: Iterable[str]) -> int:
@@ -100,25 +106,27 @@ def run_of(name: str) -> int:
     return int(found[1]) if found else 0
 
 
-def publish(spark: SparkSession, location: str, wanted: DataFrame, placeholder_keys: int) -> Published:
+def publish(spark: SparkSession, location: str, wanted: DataFrame, placeholder_keys: int | None = None) -> Published:
     """One row a key, all visible, the table done.
 
     A picture that came, byte for byte the same, from `placeholder_keys` or more different URLs is a placeholder (0:
-    there is no such rule). `wanted`: key, and list_rows where it comes from lists (url_lists.Entries.accounted). Raises
-    StorageError when a key of `wanted` has no row.
+    there is no such rule; None: the table is not looked through). `wanted`: key, and list_rows where it comes from
+    lists (url_lists.Entries.accounted). Raises StorageError when a key of `wanted` has no row.
     """
     names = all_parts(location)  # what comes later is of a worker that the driver has given up
-    renamed = 0
+    renamed, found = 0, set[bytes]()
     if names:
         rows = ledger(spark, location, names)
-        changes = _superseded(rows).unionByName(_repeated(rows, placeholder_keys))
+        changes = _superseded(rows).unionByName(_repeated(rows, placeholder_keys or 0))
         # With a number, else Spark puts what is little into one partition, and one task would rewrite all parts.
         changes = changes.repartition(2 * spark.sparkContext.defaultParallelism, "part")
         files = work.write(changes, join(location, tables.STAGING, f"_changes-{uuid4().hex}"), "publish")
         tables.begin_publishing(location)
         units = work.units(spark, [{"file": file} for file, _ in files], _FILE)
-        done = work.run(units, partial(_rewrite, location=location), _REWRITTEN, "publish") if files else []
+        rewrite = partial(_rewrite, location=location, placeholder_keys=placeholder_keys or 0)
+        done = work.run(units, rewrite, _REWRITTEN, "publish") if files else []
         renamed = sum(part["renamed"] for part in done)
+        found.update(digest for part in done for digest in part["digests"])
         names = sorted(set(names).intersection(all_parts(location)))
     counted = count(spark, location, wanted, names)
     lost = counted.outcomes.get(_NO_ROW, 0)
@@ -130,7 +138,10 @@ def publish(spark: SparkSession, location: str, wanted: DataFrame, placeholder_k
     tables.move_staged(location, [name.removeprefix(staged) for name in names if name.startswith(staged)])
     if not tables.parts(location):
         tables.write_part(join(location, "part-0000-000000.parquet"), schemas.IMAGES.empty_table())
-    tables.write_json(join(location, _LOOKED_THROUGH), {"placeholder_keys": placeholder_keys})
+    if placeholder_keys is not None:
+        digests = sorted(repeated_so_far(location).that_hold(placeholder_keys).digests | found)[:_MOST_DIGESTS]
+        known = {"placeholder_keys": placeholder_keys, "digests": [digest.hex() for digest in digests]}
+        tables.write_json(join(location, _LOOKED_THROUGH), known)
     tables.mark_done(location)
     return Published(counted, renamed)
 
@@ -170,21 +181,22 @@ def exists(location: str) -> bool:
 
 
 def _superseded(rows: DataFrame) -> DataFrame:
-    """(part, key, renamed) of all rows of a key but the last."""
+    """(part, key, renamed, sha256) of all rows of a key but the last."""
     place = F.struct("run", "part")  # by part, too: whatever put a key twice into one run, here it ends
     by_key = rows.groupBy("key").agg(F.collect_list(place).alias("places"), F.max(place).alias("latest"))
     places = by_key.where(F.size("places") > 1).select("key", "latest", F.explode("places").alias("place"))
-    return places.where("place < latest").select("place.part", "key", F.lit(False).alias("renamed"))
+    nothing = F.lit(None).cast("binary").alias("sha256")
+    return places.where("place < latest").select("place.part", "key", F.lit(False).alias("renamed"), nothing)
 
 
 def _repeated(rows: DataFrame, placeholder_keys: int) -> DataFrame:
-    """(part, key, renamed) of the pictures that came from too many URLs; empty where there is no such rule.
+    """(part, key, renamed, sha256) of the pictures that came from too many URLs; empty where there is no such rule.
 
     Spellings of a URL are one URL: the keys that have it share one request.
     """
     pictures = rows.where(F.col("sha256").isNotNull() & F.col("url").isNotNull())
     pictures = pictures.where(F.col("outcome").isin("ok", "placeholder"))
-    chosen = [F.col("part"), F.col("key"), F.lit(True).alias("renamed")]
+    chosen = [F.col("part"), F.col("key"), F.lit(True).alias("renamed"), F.col("sha256")]
     if not placeholder_keys:
         return pictures.where(F.lit(False)).select(*chosen)
     found = pictures.groupBy("sha256").agg(F.countDistinct(spelled_alike(F.col("url"))).alias("urls"))
@@ -192,19 +204,23 @@ def _repeated(rows: DataFrame, placeholder_keys: int) -> DataFrame:
     return pictures.where(F.col("outcome") == "ok").join(repeated, on="sha256", how="left_semi").select(*chosen)
 
 
-def _rewrite(batches: Iterable[pa.RecordBatch], *, location: str) -> Iterable[pa.RecordBatch]:
+def _rewrite(batches: Iterable[pa.RecordBatch], *, location: str, placeholder_keys: int) -> Iterable[pa.RecordBatch]:
     """Parts without the rows that a later run has made anew, and with placeholders named as such; no empty ones."""
     for file in (file for batch in batches for file in batch.column("file").to_pylist()):
         changes: dict[tuple[str, bool], list[str]] = defaultdict(list)
+        digests: dict[str, set[bytes]] = defaultdict(set)
         for change in tables.read_part(file).to_pylist():
             changes[change["part"], change["renamed"]].append(change["key"])
+            if change["renamed"]:
+                digests[change["part"]].add(change["sha256"])
         for name in {name for name, _ in changes}:
             dropped, renamed = changes[name, False], changes[name, True]
-            done = _rewrite_part(location, name, dropped, renamed)
-            yield pa.RecordBatch.from_pylist([{"dropped": done, "renamed": len(renamed)}], schema=_REWRITTEN)
+            done = _rewrite_part(location, name, dropped, renamed, placeholder_keys)
+            told = {"dropped": done, "renamed": len(renamed), "digests": list(digests[name])}
+            yield pa.RecordBatch.from_pylist([told], schema=_REWRITTEN)
 
 
-def _rewrite_part(location: str, name: str, dropped: list[str], renamed: list[str]) -> int:
+def _rewrite_part(location: str, name: str, dropped: list[str], renamed: list[str], placeholder_keys: int) -> int:
     """Returns how many rows were dropped."""
     staged = join(location, tables.STAGING, name)
     part = staged if exists(staged) else join(location, name)
@@ -218,5 +234,5 @@ def _rewrite_part(location: str, name: str, dropped: list[str], renamed: list[st
         filesystem.delete_file(path)
     else:
         rows = tables.read_part(part).filter(is_kept)
-        tables.write_part(part, as_placeholders(rows, renamed))
+        tables.write_part(part, as_placeholders(rows, renamed, placeholder_keys))
     return int(num_dropped)

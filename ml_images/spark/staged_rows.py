@@ -9,53 +9,47 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.pandas.types import from_arrow_schema
 
 from ml_images.archives.names import is_bare
 from ml_images.archives.read import AMBIGUOUS
 from ml_images.schemas import IMAGES
-from ml_images.spark import work
+from ml_images.spark import images_table, run_options, work
 from ml_images.storage import tables
-from ml_images.storage.paths import for_spark, join, open_location
+from ml_images.storage.paths import join, open_location
 
 _CHANGED = pa.schema([pa.field("part", pa.string()), pa.field("rows", pa.int64())])
 _KEPT = ("key", "attempts", "elapsed_ms", "fetched_at")  # of a row that turns out to be ambiguous
 
 
-def settle(spark: SparkSession, location: str, asked_of: str) -> int:
-    """Leave one row for each key of a run among the staged ones; returns how many others there were.
+def settle(spark: SparkSession, location: str) -> int:
+    """Leave one row for each key of a run of extract among the staged ones; returns how many others there were.
 
     The first that is ok, in the order of archives and members, or else the first. A bare file name that stands for
     different files is nobody's: that is written before rows go, so that a crash in between forgets nothing.
     """
-    if not tables.staged_parts(location):
+    names = _staged(location)
+    if not names:
         return 0
-    several = _several(spark, location)
+    several = _several(spark, location, names)
     differing = several.where((F.col("contents") > 1) & (F.col("place") == F.col("best")))
-    _rewrite(differing, partial(_call_ambiguous, location=location, asked_of=asked_of))
-    several = _several(spark, location)  # Spark remembers how long the files were
+    _rewrite(differing, partial(_call_ambiguous, location=location))
+    several = _several(spark, location, names)  # Spark remembers how long the files were
     dropped = _rewrite(several.where(F.col("place") > F.col("best")), partial(_drop, location=location))
     return sum(row["rows"] for row in dropped)
 
 
-def read_rows(spark: SparkSession, location: str, names: list[str]) -> DataFrame:
-    """The rows of some parts of an images table without their pictures, with the `part` and the `run` of each."""
-    schema = from_arrow_schema(IMAGES)
-    if names:
-        files = [for_spark(join(location, name)) for name in names]
-        rows = spark.read.schema(schema).parquet(*files).withColumn("file", F.col("_metadata.file_path"))
-    else:
-        rows = spark.createDataFrame([], schema).withColumn("file", F.lit(""))
-    part = F.element_at(F.split("file", "/"), -1)
-    run = F.regexp_extract(part, r"part-(\d+)-", 1).cast("int")
-    return rows.select("key", "outcome", "sha256", "detail", part.alias("part"), run.alias("run"))
+def _staged(location: str) -> list[str]:
+    """The staged parts of extract; a download leaves one row of a key."""
+    runs = set(run_options.runs_of(location, "extract"))
+    return [join(tables.STAGING, name) for name in tables.staged_parts(location) if images_table.run_of(name) in runs]
 
 
-def _several(spark: SparkSession, location: str) -> DataFrame:
+def _several(spark: SparkSession, location: str, staged: list[str]) -> DataFrame:
     """The staged rows of keys with several rows in a run: `place` in the order of preference, `best` of the key's."""
-    staged = [join(tables.STAGING, name) for name in tables.staged_parts(location)]
     preference = F.when(F.col("outcome") == "not_in_archive", 0).when(F.col("outcome") == "ok", 1).otherwise(2)
-    rows = read_rows(spark, location, staged).withColumn("place", F.struct(preference.alias("preference"), "part"))
+    rows = images_table.ledger(spark, location, staged).withColumn(
+        "place", F.struct(preference.alias("preference"), "part")
+    )
     by_key = rows.groupBy("key", "run").agg(
         F.min("place").alias("best"), F.count("*").alias("rows"), F.count_distinct("sha256").alias("contents")
     )
@@ -67,19 +61,19 @@ def _rewrite(rows: DataFrame, change: work.BatchFunction) -> list[dict[str, Any]
     return work.run(stale, change, _CHANGED, "settle")
 
 
-def _call_ambiguous(batches: Iterable[pa.RecordBatch], *, location: str, asked_of: str) -> Iterable[pa.RecordBatch]:
+def _call_ambiguous(batches: Iterable[pa.RecordBatch], *, location: str) -> Iterable[pa.RecordBatch]:
     for name, part, keys in _each(batches, location):
         bare = {key for key in keys if is_bare(key)}
         if bare:
-            rows = [_ambiguous(row, asked_of) if row["key"] in bare else row for row in _read_part(part).to_pylist()]
+            rows = [_ambiguous(row) if row["key"] in bare else row for row in _read_part(part).to_pylist()]
             tables.write_part(part, pa.Table.from_pylist(rows, schema=IMAGES))
         yield pa.RecordBatch.from_pylist([{"part": name, "rows": len(bare)}], schema=_CHANGED)
 
 
-def _ambiguous(row: dict[str, Any], asked_of: str) -> dict[str, Any]:
+def _ambiguous(row: dict[str, Any]) -> dict[str, Any]:
     if row["outcome"] == "not_in_archive":  # known already
         return row
-    detail = f"{row['detail']}: {AMBIGUOUS} ({asked_of})"
+    detail = f"{row['detail']}: {AMBIGUOUS}"
     kept = {name: row[name] for name in _KEPT}
     return {**dict.fromkeys(IMAGES.names), **kept, "outcome": "not_in_archive", "detail": detail}
 

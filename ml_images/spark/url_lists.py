@@ -84,7 +84,8 @@ def is_expected_otherwise(detail: Column) -> Column:
 def has_moved(columns: ListColumns, base_url: str, outcome: Column, url: Column) -> Column:
     """Is `url`, of which a final row with this `outcome` tells, no longer what the entry asks for?
 
-    A failure tells of the last URL of its key, so it counts, too, if another one follows by now. A picture stays while
+    A failure tells of the last URL of its key, so it counts, too, if another one follows (by now, or because a picture
+    of an earlier one was found to be a placeholder). A picture stays while
     its URL is one of the key's, and wherever URLs are made by a template or base_url: mirrors that move send the same.
     """
     quoted = F.replace(F.url_encode(F.col("key")), F.lit("%2F"), F.lit("/"))
@@ -110,7 +111,7 @@ def has_moved(columns: ListColumns, base_url: str, outcome: Column, url: Column)
     def is_other(places: Column, place: Column) -> Column:
         gone = ~is_made & ~F.array_contains(places, place)
         of_failure = let(place, lambda place: has_new_end(places, place))
-        return F.when(outcome.isin("ok", "placeholder"), gone).otherwise(of_failure)
+        return F.when(outcome == "ok", gone).otherwise(of_failure)
 
     def moved(urls: Column) -> Column:  # spellings are compared only where it takes more than a look
         is_last = F.get(urls, F.size(urls) - 1) == url

@@ -215,6 +215,17 @@ def test_no_robots_file_to_be_had_means_hands_off() -> None:
     assert len(times) == 3 and times[2] - times[1] >= 9.999
 
 
+@pytest.mark.parametrize("failure", ["tls_error", "dns_error", "address_refused"])
+def test_a_robots_file_that_was_moved_to_a_broken_host_says_nothing_about_its_own(failure: str) -> None:
+    answers = {
+        "http://a.example/robots.txt": redirect("http://b.example/robots.txt"),
+        "http://b.example/robots.txt": Answer(outcome=failure),
+    }
+    found, web, _ = run([want("k", "http://a.example/1")], answers, robots=True)
+    assert (found["k"].outcome, found["k"].attempts) == ("host_unavailable", 0)
+    assert f"redirected to b.example: {failure}" in found["k"].detail and len(web.log) == 2
+
+
 def test_candidates_are_tried_in_order_until_one_is_ok() -> None:
     answers = {
         "http://m.example/1": Answer(404),
@@ -226,6 +237,11 @@ def test_candidates_are_tried_in_order_until_one_is_ok() -> None:
     found, web, _ = run([wanted], answers)
     assert found["k"].outcome == "ok" and found["k"].url == "http://t.example/1" and found["k"].attempts == 3
     assert [url for _, url in web.log] == ["http://m.example/1", "http://o.example/1", "http://t.example/1"]
+    found, _, _ = run([wanted], answers | {"http://t.example/1": Answer(403)})
+    assert found["k"].outcome == "forbidden"
+    assert found["k"].detail == (
+        "as simulated; http://m.example/1 ended as not_found (as simulated); http://o.example/1 is not as expected: 5 bytes"
+    )
 
 
 @pytest.mark.parametrize(
@@ -251,6 +267,27 @@ def test_a_url_is_fetched_once_for_all_its_keys_together_or_late() -> None:
     found, web, _ = run(wanted, {"http://a.example/gone": Answer(404)}, in_flight=2, decode_s=0.5)
     assert len(found) == 703 and {one.outcome for one in found.values()} == {"ok"}
     assert set(web.visits.values()) == {1} and found["fall2"].attempts == 2
+
+
+def test_of_many_keys_of_one_url_only_so_many_wait_for_it() -> None:
+    taken = 0
+    when_answered: list[int] = []
+
+    def many() -> Iterable[Wanted]:
+        nonlocal taken
+        for number in range(20_000):
+            taken += 1
+            yield want(str(number), "http://a.example/1")
+        yield want("other", "http://a.example/2")
+
+    def answers(url: str, visit: int) -> Answer:
+        when_answered.append(taken)
+        return PICTURE
+
+    found, web, _ = run(many(), answers, in_flight=2, decode_s=0.5)
+    assert len(found) == 20_001 and {one.outcome for one in found.values()} == {"ok"}
+    assert web.visits == {"http://a.example/1": 1, "http://a.example/2": 1}
+    assert when_answered[0] < 10_000
 
 
 def test_a_url_is_fetched_once_however_its_keys_spell_it() -> None:

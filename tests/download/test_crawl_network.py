@@ -15,6 +15,7 @@ import pycurl
 import pytest
 from simulated_web import busiest_second
 
+from ml_images.download import address
 from ml_images.download.config import DownloadConfig, FetchConfig, PolitenessConfig
 from ml_images.download.crawl import Fetched, crawl
 from ml_images.download.curl import CurlTransport
@@ -237,6 +238,32 @@ def test_a_host_never_sees_more_connections_than_its_limit_idle_ones_included(
     assert {one.outcome for one in fetched} == {"ok"} and len(fetched) == num_workers * num_urls
     assert counting.most_open <= connections
     assert counting.num_opened < len(counting.asked) / 2  # most requests found one open
+
+
+def test_a_redirect_to_a_private_address_ends_before_a_connection_and_the_next_url_is_tried(
+    server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first loopback address counts as public here, the second as private as it is."""
+    real = address.is_public
+    monkeypatch.setattr(address, "is_public", lambda found: str(found) == "127.0.0.1" or real(found))
+    with socket.create_server(("127.0.0.2", server.server_port)) as trap:
+        inside = f"http://127.0.0.2:{server.server_port}/secret"
+        moved = server.on("/moved", lambda h: h.reply(302, Location=inside))
+        good = server.on("/good", lambda h: h.reply(200, JPEG, Content_Type="image/jpeg"))
+        robots, cfg = PolitenessConfig(robots=False), FetchConfig(connect_timeout_s=5.0, read_timeout_s=5.0)
+        wanted = [
+            Wanted("k", (Candidate(moved),)),
+            Wanted("l", (Candidate(inside),)),
+            Wanted("m", (Candidate(moved), Candidate(good))),
+        ]
+        with Governor(robots, "127.0.0.1") as governor:
+            found = work(governor, wanted, CurlTransport(cfg), DownloadConfig(cfg, robots))
+        trap.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            trap.accept()
+    assert {one.key: one.outcome for one in found} == {"k": "address_refused", "l": "address_refused", "m": "ok"}
+    (first,) = (one for one in found if one.key == "k")
+    assert "127.0.0.2" in first.detail
 
 
 def test_a_host_of_two_schemes_has_one_limit(server, tls_server, ca_file: Path, monkeypatch) -> None:

@@ -1,9 +1,10 @@
+import re
 from datetime import datetime, timezone
 from typing import Any
 
 import pyarrow as pa
 
-from ml_images.download.repeated import as_placeholders
+from ml_images.download.repeated import FOUND_WITH, Repeated, as_placeholders, detail_of
 from ml_images.schemas import IMAGES
 
 
@@ -20,14 +21,14 @@ def row(key: str) -> dict[str, Any]:
 
 def test_named_keys_lose_their_picture_and_keep_what_tells_about_them() -> None:
     rows = pa.Table.from_pylist([row("a"), row("b"), row("c")], schema=IMAGES)
-    found = as_placeholders(rows, ["c", "a"])
+    found = as_placeholders(rows, ["c", "a"], 10)
     assert found.schema.equals(IMAGES)
     assert found["outcome"].to_pylist() == ["placeholder", "ok", "placeholder"]
     assert found["data"].to_pylist() == [None, b"jpeg", None]
     assert found["detail"].to_pylist() == [
-        "the same bytes came from many different URLs",
+        detail_of(10),
         None,
-        "the same bytes came from many different URLs",
+        detail_of(10),
     ]
     untouched = [name for name in IMAGES.names if name not in ("outcome", "data", "detail")]
     assert found.select(untouched).equals(rows.select(untouched))
@@ -35,4 +36,16 @@ def test_named_keys_lose_their_picture_and_keep_what_tells_about_them() -> None:
 
 def test_no_keys_no_change() -> None:
     rows = pa.Table.from_pylist([row("a")], schema=IMAGES)
-    assert as_placeholders(rows, []).equals(rows)
+    assert as_placeholders(rows, [], 10).equals(rows)
+
+
+def test_a_row_says_how_many_urls_were_enough() -> None:
+    assert re.findall(FOUND_WITH, f"status 404; http://h/a ended as placeholder ({detail_of(12)})") == ["12"]
+
+
+def test_what_many_urls_gave_holds_for_smaller_numbers_only() -> None:
+    found = Repeated(10, frozenset([b"a"]))
+    assert [found.that_hold(number).digests for number in (0, 2, 10, 11)] == [set(), {b"a"}, {b"a"}, set()]
+    assert [found.may_have_more(number) for number in (0, 2, 10, 11)] == [False, True, False, False]
+    never = Repeated(0, frozenset())
+    assert never.may_have_more(10) and not never.may_have_more(0)

@@ -74,18 +74,19 @@ def test_a_placeholders_length_is_no_verdict_before_its_digest(monkeypatch: pyte
     monkeypatch.setattr(placeholder, "_KNOWN", {4: hashlib.md5(b"gone").hexdigest()})
     expecting = Candidate("u", size=600)
     assert of_head(200, {**JPEG, "content-length": "4"}, [expecting], CFG, None) is None
-    assert of_body(b"gone", expecting, is_picture=True) == "placeholder"
-    assert of_body(b"here", expecting, is_picture=True) == "changed"
+    assert of_body(b"gone", expecting, is_picture=True, is_repeated=False) == "placeholder"
+    assert of_body(b"here", expecting, is_picture=True, is_repeated=False) == "changed"
 
 
 def test_what_the_bytes_decide() -> None:
     md5 = hashlib.md5(b"picture").digest()
-    assert of_body(b"", ANY[0], is_picture=False) == "empty"
-    assert of_body(b"<html>", ANY[0], is_picture=False) == "not_an_image"
-    assert of_body(b"picture", ANY[0], is_picture=True) is None
-    assert of_body(b"picture", Candidate("u", size=7, md5=md5), is_picture=True) is None
-    assert of_body(b"picture", Candidate("u", size=8, md5=md5), is_picture=True) == "changed"
-    assert of_body(b"Picture", Candidate("u", size=7, md5=md5), is_picture=True) == "changed"
+    assert of_body(b"", ANY[0], is_picture=False, is_repeated=False) == "empty"
+    assert of_body(b"<html>", ANY[0], is_picture=False, is_repeated=False) == "not_an_image"
+    assert of_body(b"picture", ANY[0], is_picture=True, is_repeated=False) is None
+    assert of_body(b"picture", Candidate("u", size=7, md5=md5), is_picture=True, is_repeated=False) is None
+    assert of_body(b"picture", Candidate("u", size=8, md5=md5), is_picture=True, is_repeated=False) == "changed"
+    assert of_body(b"Picture", Candidate("u", size=7, md5=md5), is_picture=True, is_repeated=False) == "changed"
+    assert of_body(b"picture", Candidate("u", size=7, md5=md5), is_picture=True, is_repeated=True) == "placeholder"
 
 
 @given(

@@ -337,6 +337,37 @@ def test_a_picture_that_comes_from_many_urls_is_a_placeholder_also_in_what_was_t
     assert len({found[key]["sha256"] for key in same}) == 1
 
 
+def test_a_mirrors_placeholder_does_not_cost_the_original_and_a_larger_number_brings_pictures_back(
+    pictures: Any, tmp_path: Path
+) -> None:
+    server, argv, _ = pictures
+    argv = [word for word in argv if not word.startswith("labels=")] + [f"urls={tmp_path / 'list.csv'}", "max_loss=1"]
+    argv += ["columns.key=id", "columns.urls=[mirror, original]"]
+    lines = [f"k{n},{server.url}-/copy/{n}/im_7.png,{server.url}im_{n}.png" for n in range(4)]
+    lines += [f"gone,{server.url}-/copy/4/im_7.png,{server.url}gone.png", f"alone,{server.url}-/copy/5/im_7.png,"]
+
+    def run(*given: str) -> tuple[Counter[str], dict[str, str]]:
+        """Paths that were asked for, and the outcomes."""
+        (tmp_path / "list.csv").write_text("\n".join(["id,mirror,original", *lines]) + "\n")
+        before = fetched(server)
+        assert download.main([*argv, *given]) == 0
+        return fetched(server) - before, {row["key"]: row["outcome"] for row in images_of(tmp_path / "out")}
+
+    asked, found = run("placeholder_keys=6")
+    assert found == {f"k{n}": "ok" for n in range(4)} | {"gone": "not_found", "alone": "placeholder"}
+    counts = json.loads((tmp_path / "out" / "report.json").read_text())["counts"]["keys"]
+    assert (counts["fetched"], counts["found to be placeholders"]) == (6, 6)
+    assert counts["fetched instead of placeholders"] == 5  # alone has no other URL
+    assert run("placeholder_keys=6") == (Counter(), found)
+    lines.append(f"late,{server.url}-/copy/6/im_7.png,{server.url}im_6.png")  # one more, found out at once
+    asked, found = run("placeholder_keys=6")
+    assert (asked, found["late"]) == (Counter(["/-/copy/6/im_7.png", "/im_6.png"]), "ok")
+    asked, found = run("placeholder_keys=7")  # there are no seven
+    assert asked == Counter(["/-/copy/4/im_7.png", "/-/copy/5/im_7.png"])
+    assert (found["gone"], found["alone"]) == ("ok", "ok")
+    assert run("placeholder_keys=7")[0] == Counter()
+
+
 def test_lists_of_urls_with_fall_backs_sizes_and_digests(
     pictures: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -413,11 +444,13 @@ def test_final_rows_are_fetched_again_where_their_url_or_what_decided_about_them
         assert download.main([*argv, *given]) == 0
         return fetched(server) - before, {row["key"]: row for row in images_of(tmp_path / "out")}
 
-    names = {"a": ["im_1.png", ""], "b": ["im_2.png", ""], "c": ["gone.png", ""]}
+    names = {"a": ["im_1.png", ""], "b": ["im_2.png", ""], "c": ["gone.png", ""], "d": ["im_5.png", "gone_5.png"]}
     _, rows = run(names, "download.image.min_side=31")  # they are 40x30
-    assert [rows[key]["outcome"] for key in names] == ["too_small", "too_small", "not_found"]
+    assert [rows[key]["outcome"] for key in names] == ["too_small", "too_small", "not_found", "not_found"]
+    assert rows["d"]["detail"] == f"status 404; {server.url}im_5.png ended as too_small (40x30, min_side is 31)"
     asked, rows = run(names)
-    assert (asked, rows["b"]["outcome"]) == (Counter(["/im_1.png", "/im_2.png"]), "ok")
+    assert asked == Counter(["/im_1.png", "/im_2.png", "/im_5.png"])
+    assert (rows["b"]["outcome"], rows["d"]["outcome"], rows["d"]["detail"]) == ("ok", "ok", None)
     assert run(names, "download.image.min_side=31")[0] == Counter()  # pictures stay
     capsys.readouterr()
     asked, rows = run(names | {"a": ["im_3.png", ""], "c": ["gone.png", "im_4.png"]})
@@ -436,10 +469,13 @@ def test_a_fall_back_that_keys_share_is_fetched_once(pictures: Any, tmp_path: Pa
         lines += [f"a{number},{server.url}a{number}.png,{both}", f"b{number},{server.url}b{number}.png,{both}#b"]
         lines += [f"c{number},{both.replace('im_', '%69m_')},"]
     (tmp_path / "list.csv").write_text("\n".join(lines) + "\n")
-    argv = [word for word in argv if not word.startswith("labels=")]
+    keys = [f"{name}{number}" for name in "abc" for number in range(8)]
+    keys += [f"{server.url}im_{number}.png" for number in range(8)]  # these have no entry: they are URLs
+    rows = [{"key": key, "source": "x", "classes": [0], "confidences": [1.0], "origins": [0]} for key in keys]
+    tables.write_table(str(tmp_path / "labels"), "labels", pa.Table.from_pylist(rows, schema=schemas.LABELS))
     columns = ["columns.key=id", "columns.urls=[url, other]"]
     assert download.main([*argv, f"urls={tmp_path / 'list.csv'}", *columns]) == 0
-    assert {row["outcome"] for row in images_of(tmp_path / "out")} == {"ok"}
+    assert Counter(row["outcome"] for row in images_of(tmp_path / "out")) == {"ok": len(keys)}
     assert set(fetched(server).values()) == {1}
 
 

@@ -17,9 +17,9 @@ import pytest
 from PIL import Image
 
 from ml_images import schemas
-from ml_images.archives.find import find_archives, fingerprint
 from ml_images.errors import InputError
 from ml_images.jobs import download, extract
+from ml_images.sample.server import serve
 from ml_images.storage import tables
 
 
@@ -98,7 +98,7 @@ def test_archives_of_all_kinds_become_one_images_table(world: Path, tmp_path: Pa
     archives = [str(world / name) for name in ("a_whole.tar", "n*", "z.zip", "pictures")]
     argv = [f"archives={json.dumps(archives)}", f"labels={tmp_path}/labels", f"output={tmp_path}/out"]
     assert extract.main(argv) == 0
-    rows = images_of(tmp_path / "out")
+    rows = found = images_of(tmp_path / "out")
     assert set(rows) == {*PICTURES, *BAD}
     for part in (tmp_path / "out/images").glob("*.parquet"):
         assert pq.read_schema(part).equals(schemas.IMAGES)
@@ -135,11 +135,10 @@ def test_archives_of_all_kinds_become_one_images_table(world: Path, tmp_path: Pa
     (world / "n00000006.tar").write_bytes(tar_of(of_synset(6)))
     assert extract.main(argv) == 0
     report = json.loads((tmp_path / "out/report.json").read_text())
-    assert (
-        report["counts"]["keys"]["asked for"] == sum(outcome != "ok" for outcome in outcomes) + 3
-    )  # absent, ambiguous, unsafe
+    assert report["counts"]["keys"]["asked for"] == sum(outcome != "ok" for outcome in outcomes) + len(BAD)
     rows = images_of(tmp_path / "out")
     assert all(rows[key]["outcome"] == "ok" for key in PICTURES)
+    assert {key: rows[key]["outcome"] for key in BAD} == {key: found[key]["outcome"] for key in BAD}
 
 
 def test_what_an_option_has_refused_is_asked_for_again_with_another(world: Path, tmp_path: Path) -> None:
@@ -237,11 +236,76 @@ def test_wrong_input_is_one_line(tmp_path: Path) -> None:
         extract.main(["archives=a.tar", *argv, "extract.max_ratio=0"])
 
 
-def test_the_fingerprint_of_a_run_is_in_the_rows_that_were_asked_for_in_vain(world: Path, tmp_path: Path) -> None:
-    write_labels(tmp_path / "labels", ["a/gone.jpg"])
-    assert extract.main([f"archives={world}", f"labels={tmp_path}/labels", f"output={tmp_path}/out"]) == 3
-    (row,) = images_of(tmp_path / "out").values()
-    assert row["detail"].endswith(f"({fingerprint(find_archives([str(world)]))})")
+def outcomes_of(output: Path) -> dict[str, str]:
+    return {key: row["outcome"] for key, row in images_of(output).items()}
+
+
+def test_what_one_archive_has_broken_another_one_or_a_url_may_give_and_the_other_way_round(
+    spark: object, tmp_path: Path
+) -> None:
+    write_labels(tmp_path / "labels", [f"n1/{number}.jpg" for number in range(4)])
+    argv = [f"labels={tmp_path}/labels", f"output={tmp_path}/out", "max_loss=1"]
+    broken = tmp_path / "broken/n1.tar"
+    for folder, members in {
+        broken: {"0.jpg": b"<html>", "1.jpg": picture(1)[:200], "2.jpg": b"<html>"},
+        tmp_path / "mended/n1.tar": {"1.jpg": picture(1)},
+        tmp_path / "web/n1.tar": {"3.jpg": picture(3)},
+    }.items():
+        folder.parent.mkdir()
+        folder.write_bytes(tar_of(members))
+    assert extract.main([*argv, f"archives={broken}"]) == 0
+    first = {"n1/0.jpg": "not_an_image", "n1/1.jpg": "undecodable", "n1/2.jpg": "not_an_image"}
+    assert outcomes_of(tmp_path / "out") == first | {"n1/3.jpg": "not_in_archive"}
+    assert extract.main([*argv, f"archives={tmp_path}/mended"]) == 0
+    rows = images_of(tmp_path / "out")  # what is known of a key stays where others know nothing
+    assert outcomes_of(tmp_path / "out") == first | {"n1/1.jpg": "ok", "n1/3.jpg": "not_in_archive"}
+    assert "broken" in rows["n1/0.jpg"]["detail"] and rows["n1/0.jpg"]["original_bytes"] == 6
+    parts = sorted((tmp_path / "out/images").iterdir())
+    assert extract.main([*argv, f"archives={tmp_path}/mended"]) == 0
+    assert sorted((tmp_path / "out/images").iterdir()) == parts
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures/0.jpg").write_bytes(picture(0))
+    with serve(tmp_path / "pictures") as server:
+        lines = ["id,url", f"n1/0.jpg,{server.url}0.jpg", *(f"n1/{n}.jpg,{server.url}gone.jpg" for n in (2, 3))]
+        (tmp_path / "list.csv").write_text("\n".join(lines) + "\n")
+        fetch = [*argv, f"urls={tmp_path}/list.csv", "columns.key=id", "download.fetch.allow_private=true"]
+        assert download.main(fetch) == 0
+        fetched = {"n1/0.jpg": "ok", "n1/1.jpg": "ok", "n1/2.jpg": "not_found", "n1/3.jpg": "not_found"}
+        assert outcomes_of(tmp_path / "out") == fetched
+        assert extract.main([*argv, f"archives={tmp_path}/web"]) == 0
+        assert outcomes_of(tmp_path / "out") == fetched | {"n1/3.jpg": "ok"}
+        requests = server.requests()
+        assert download.main(fetch) == 0
+        assert (server.requests(), outcomes_of(tmp_path / "out")) == (requests, fetched | {"n1/3.jpg": "ok"})
+
+
+def test_what_a_crash_of_extract_left_is_settled_by_a_download_and_what_was_not_read_is_asked_for_again(
+    spark: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_labels(tmp_path / "labels", ["n1/1.jpg", "bare.jpg", "n1/2.jpg"])
+    for folder, members in {
+        "a": {"1.jpg": picture(1), "bare.jpg": picture(3)},
+        "b": {"1.jpg": b"<html>", "bare.jpg": picture(4), "2.jpg": b"<html>"},
+    }.items():
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "n1.tar").write_bytes(tar_of(members))
+    argv = [f"labels={tmp_path}/labels", f"output={tmp_path}/out", "max_loss=1"]
+    archives = f"archives=[{tmp_path}/a/n1.tar,{tmp_path}/b/n1.tar]"
+
+    def killed(*_: object) -> list[str]:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("ml_images.spark.extract._require_parts", killed)
+        extract.main([*argv, archives])
+    assert len(list((tmp_path / "out/images/_staging").glob("part-*"))) >= 2
+    assert download.main(argv) == 0
+    settled = {"n1/1.jpg": "ok", "bare.jpg": "not_in_archive", "n1/2.jpg": "not_an_image"}
+    assert outcomes_of(tmp_path / "out") == settled
+    assert extract.main([*argv, archives]) == 0
+    report = json.loads((tmp_path / "out/report.json").read_text())
+    assert report["counts"]["keys"]["asked for"] == 2  # nobody knows what a run that was cut short did not see
+    assert outcomes_of(tmp_path / "out") == settled
 
 
 def test_names_that_are_no_utf_8_cost_nothing(spark: object, tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ from ml_images.archives.find import find_archives
 from ml_images.archives.key_index import digests_of
 from ml_images.archives.pieces import plan_pieces
 from ml_images.schemas import IMAGES
-from ml_images.spark import extract
+from ml_images.spark import extract, run_options
 from ml_images.spark.asked_keys import AskedKeys, _digests_file
+from ml_images.spark.run_options import RunOptions
 from ml_images.spark.staged_rows import settle
 from ml_images.storage import tables
 
@@ -40,7 +41,11 @@ def test_one_row_of_each_key_is_left(spark: Any, tmp_path: Path) -> None:
         tmp_path, third, {"2": ("ok", b"x"), "n00000001_1": ("ok", b"y"), "a/3": ("empty", None), "a/1": ("ok", b"z")}
     )
     stage(tmp_path, "part-0002-000000-00000.parquet", {"a/3": ("ok", b"x")})  # of another run: not for us to judge
-    assert settle(spark, str(tmp_path), "0123") == 6
+    for number, name in enumerate(("0", "1")):  # nor what a download staged
+        stage(tmp_path, f"part-0003-abcdef01-00000{name}-00000.parquet", {"9": ("ok", bytes([number]))})
+    for run, job in ((1, "extract"), (2, "extract"), (3, "download")):
+        run_options.remember(str(tmp_path), run, RunOptions(job, {}, {}), range(run))
+    assert settle(spark, str(tmp_path)) == 6
     rows = {
         (row["key"], path.name): row
         for path in (tmp_path / "_staging").glob("*.parquet")
@@ -54,10 +59,12 @@ def test_one_row_of_each_key_is_left(spark: Any, tmp_path: Path) -> None:
         ("n00000001_1", second): "ok",
         ("a/3", third): "empty",
         ("a/3", "part-0002-000000-00000.parquet"): "ok",
+        ("9", "part-0003-abcdef01-000000-00000.parquet"): "ok",
+        ("9", "part-0003-abcdef01-000001-00000.parquet"): "ok",
     }
     ambiguous = rows["1", first]
-    assert (ambiguous["data"], ambiguous["sha256"]) == (None, None) and ambiguous["detail"].endswith("(0123)")
-    assert settle(spark, str(tmp_path), "0123") == 0
+    assert (ambiguous["data"], ambiguous["sha256"]) == (None, None) and "ambiguous" in ambiguous["detail"]
+    assert settle(spark, str(tmp_path)) == 0
 
 
 @pytest.fixture
@@ -82,7 +89,7 @@ def work(tmp_path: Path) -> tuple[Path, list[pa.RecordBatch], AskedKeys]:
 
 def test_another_attempt_goes_on_behind_the_parts_of_the_first(work: Any) -> None:
     images, batches, asked = work
-    told = {"location": str(images), "run": 1, "asked": asked, "asked_of": "0", "cfg": ExtractConfig(part_rows=10)}
+    told = {"location": str(images), "run": 1, "asked": asked, "cfg": ExtractConfig(part_rows=10)}
     (first,) = list(extract._read_pieces(batches, **told))
     parts = sorted((images / "_staging").glob("*.parquet"))
     assert [path.name for path in parts] == first.column("parts").to_pylist()[0]

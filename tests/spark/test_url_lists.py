@@ -174,7 +174,8 @@ def test_a_final_row_is_outdated_where_its_url_is_not_the_one_that_is_asked_for(
         # Tried were a and b, or a_ and b, though there are three.
         (["http://h/a", "http://h/b", "http://h/a"], "not_found", "http://h/b", False),
         (["http://h/a_", "http://h/b", "http://h/a"], "not_found", "http://h/a", False),
-        (["http://h/a", "http://h/b", None], "placeholder", "http://h/a", False),  # found among the pictures
+        (["http://h/a", "http://h/b", None], "placeholder", "http://h/a", True),  # b is left, now that a is found out
+        (["http://h/a", None], "placeholder", "http://h/a", False),
         ([None, None], "ok", "http://h/a", False),
         (["http://h/a", None], "bad_entry", None, False),
         (["http://h/a", None], "ok", None, False),  # from an archive
