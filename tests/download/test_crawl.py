@@ -240,7 +240,8 @@ def test_candidates_are_tried_in_order_until_one_is_ok() -> None:
     found, _, _ = run([wanted], answers | {"http://t.example/1": Answer(403)})
     assert found["k"].outcome == "forbidden"
     assert found["k"].detail == (
-        "as simulated; http://m.example/1 ended as not_found (as simulated); http://o.example/1 is not as expected: 5 bytes"
+        "as simulated; http://m.example/1 ended as not_found (as simulated); "
+        "http://o.example/1 is not as expected: 5 bytes"
     )
 
 
