@@ -26,7 +26,7 @@ from ml_images.spark.dataset_join import Inputs
 from ml_images.spark.dataset_layout import LayoutConfig, uneven
 from ml_images.spark.dataset_publish import open_to_append, publish
 from ml_images.spark.materialize import Options, write_dataset
-from ml_images.spark.split_tables import write_split_tables
+from ml_images.spark.split_tables import withdraw_split_tables, write_split_tables
 from ml_images.storage import tables
 from ml_images.storage.lock import locked
 from ml_images.storage.paths import join, resolve
@@ -73,6 +73,8 @@ def main(argv: Sequence[str]) -> int:
         existing = open_to_append(dataset, vocabulary, options, job.groups) if job.append else {}
         with session.opened("materialize", spark_settings(annotations, images, output) | job.spark) as spark:
             written = write_dataset(spark, inputs, dataset, len(vocabulary), options, existing)
+        if not job.append:  # where it is cut off now, no counts are better than those of other rows
+            withdraw_split_tables(output)
         manifest = publish(dataset, vocabulary, written, config.to_dict(job), append=job.append)
         write_split_tables(output, written)  # where it is cut off before this, readers see by the manifest's labels
     report.counts["rows"] = written.counts

@@ -14,9 +14,18 @@ from ml_images.storage import tables
 from ml_images.storage.paths import join
 
 
+_NAMES = ("labels_per_split", "labels_per_fold", "folds", "replication")
+
+
+def withdraw_split_tables(output: str) -> None:
+    """Those of an earlier data set, before another one takes its place."""
+    for name in _NAMES:
+        tables.withdraw(join(output, name))
+
+
 def write_split_tables(output: str, written: Written) -> None:
     """Write those tables that the run has something for into `output`, and empty the others of an earlier run."""
-    made: dict[str, pa.Table | None] = dict.fromkeys(("labels_per_split", "labels_per_fold", "folds", "replication"))
+    made: dict[str, pa.Table | None] = dict.fromkeys(_NAMES)
     made["labels_per_split"] = per_split_table(written.labels)
     if written.replicated is not None:
         made["replication"] = written.replicated.table()

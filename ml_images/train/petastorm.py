@@ -67,16 +67,21 @@ class PetastormRowGroups:
             warnings.simplefilter("ignore")
             from petastorm.arrow_reader_worker import ArrowReaderWorker
             from petastorm.cache import NullCache
-            from petastorm.etl.dataset_metadata import load_row_groups
             from petastorm.unischema import Unischema
+
+            path, filesystem = join(self._split.location, file), pa.localfs
+            dataset = pq.ParquetDataset(path, filesystem=filesystem, validate_schema=False)
+            # As petastorm.etl.dataset_metadata.load_row_groups makes them, which says for each file that its data set
+            # may be unfinished, as it knows none of the metadata beside it.
+            footer = dataset.pieces[0].get_metadata()
+            opened = functools.partial(pq.ParquetFile, metadata=footer)
+            pieces = [pq.ParquetDatasetPiece(path, opened, row_group=number) for number in range(footer.num_row_groups)]
 
         def deliver(table: pa.Table) -> None:
             self._delivered.table = table
 
-        path, filesystem = join(self._split.location, file), pa.localfs
-        dataset = pq.ParquetDataset(path, filesystem=filesystem, validate_schema=False)
         schema = Unischema.from_arrow_schema(dataset).create_schema_view(COLUMNS)
-        given = {"ngram": None, "pieces": load_row_groups(dataset), "cache": NullCache(), "transform": None}
+        given = {"ngram": None, "pieces": pieces, "cache": NullCache(), "transform": None}
         given |= {"transformed": schema, "filters": None, "shuffle_rows": False, "seed": None}
         worker = ArrowReaderWorker(0, deliver, (filesystem, path, schema, *given.values()))
         return lambda number: worker.process(number, None, (0, 1))  # no predicate; the first of one part of it

@@ -4,6 +4,7 @@ Place p of an epoch (order.py) belongs to step (p - start) // (size x batch_size
 all ranks together is a stretch of places: the same rows for any number of ranks, as long as size x batch_size is.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,6 +82,11 @@ def plan_epoch(split: Split, batch_size: int, size: int, rows: int | None = None
             f"than the {rows} rows of {split.location}: choose at most {rows // size}"
         )
     return EpochPlan(rows, steps, images, size)
+
+
+def times_read(lanes: int, size: int) -> int:
+    """How many of `size` ranks read each row group: those whose places fall into its lane (order.py)."""
+    return size // math.gcd(lanes, size)
 
 
 def training_stretch(rows: int, batch_size: int, rank: int, size: int, place: int) -> Stretch:

@@ -3,6 +3,7 @@
 A row group is the unit of reading. Nothing is cached here: who asks decides how many are held.
 """
 
+import contextlib
 import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from pyarrow import fs
 
 from ml_images.errors import InputError
+from ml_images.storage.label_parquet.pages import OtherVersion
 from ml_images.storage.paths import join, open_location
 from ml_images.train.dataset import Split
 from ml_images.train.footers import Footers
@@ -89,8 +91,9 @@ class ArrowRowGroups:
         whole = opened.metadata.row_group(number)
         chunk = whole.column(column_numbers(whole)["image"])
         if not self._together and are_plain(opened.schema_arrow.field("image"), chunk):
-            images = read_pictures(source, chunk)
-            return opened.read_row_group(number, LABELS, use_threads=False), images
+            with contextlib.suppress(OtherVersion):  # which only its pages tell
+                images = read_pictures(source, chunk)
+                return opened.read_row_group(number, LABELS, use_threads=False), images
         table = opened.read_row_group(number, COLUMNS, use_threads=False)
         return table, pictures_of(table)
 
@@ -101,8 +104,11 @@ def to_row_group(table: pa.Table, images: Sequence[bytes | memoryview], rows: in
     for name, column in zip(LABELS, (keys, classes, confidences), strict=True):
         if column.null_count:
             raise InputError(f"{place} has nulls in {name}")
-    if not (pa.types.is_list(classes.type) and pa.types.is_list(confidences.type)):
-        raise InputError(f"{place} has no lists of classes and confidences: the data set was changed")
+    for name, lists, kind in (("classes", classes, pa.int32()), ("confidences", confidences, pa.float32())):
+        if not (pa.types.is_list(lists.type) and lists.type.value_type == kind):
+            raise InputError(f"{place} has {name} as {lists.type}, expected list<{kind}>: the data set was changed")
+        if lists.flatten().null_count:
+            raise InputError(f"{place} has nulls within {name}: the data set was changed")
     try:
         keys.validate(full=True)
     except pa.ArrowInvalid as error:
@@ -118,14 +124,15 @@ def to_row_group(table: pa.Table, images: Sequence[bytes | memoryview], rows: in
 
 
 def pictures_of(table: pa.Table) -> list[memoryview]:
-    """Each value of the column `image`, without a copy. Raises OSError for nulls."""
+    """Each value of the column `image`, without a copy; of a null no bytes, as of a picture that is none."""
     images = one_array(table.column("image").cast(pa.binary()))
-    if images.null_count:
-        raise OSError("nulls in image")
     _, starts, data = images.buffers()
     content = memoryview(b"" if data is None else data)
     places = np.frombuffer(starts, np.int32)[images.offset : images.offset + len(images) + 1].tolist()
-    return [content[start:end] for start, end in itertools.pairwise(places)]
+    pictures = [content[start:end] for start, end in itertools.pairwise(places)]
+    if images.null_count:
+        pictures = [picture if is_there else content[:0] for picture, is_there in zip(pictures, images.is_valid())]
+    return pictures
 
 
 def numbers(values: pa.Array, kind: type[np.number]) -> Any:

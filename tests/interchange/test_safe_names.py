@@ -17,6 +17,10 @@ KEYS = st.text(st.characters(exclude_categories=["Cs"]), max_size=80)
         ("https://a.b/c?d=%20", "https%3A%2F%2Fa%2Eb%2Fc%3Fd%3D%2520"),
         ("..", "%2E%2E"),
         ("ä\n", "%C3%A4%0A"),
+        ("CON", "%43ON"),
+        ("lpt9", "%6Cpt9"),
+        ("com10", "com10"),
+        ("console", "console"),
     ],
 )
 def test_names_say_their_key(key: str, name: str) -> None:

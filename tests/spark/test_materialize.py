@@ -15,6 +15,8 @@ from ml_images.errors import InputError
 from ml_images.jobs import materialize, verify
 from ml_images.labels.splits import SplitConfig, assign_splits, sort_hashes
 from ml_images.storage import tables
+from ml_images.train.class_tables import read_training_images
+from ml_images.train.dataset import read_split
 
 pytestmark = pytest.mark.spark
 
@@ -149,6 +151,9 @@ def test_groups_that_make_no_sense_are_refused(pictures: Any, spark: object) -> 
         materialize.main([*pictures.argv(), f"groups={pictures.folder}/none"])
     with pytest.raises(InputError, match=r"has the columns key, source, .*; key, group are needed"):
         materialize.main([*pictures.argv(), f"groups={pictures.folder}/labels"])
+    (pictures.folder / "empty").mkdir()
+    with pytest.raises(InputError, match=r"groups table '.*/empty' cannot be read"):
+        materialize.main([*pictures.argv(), f"groups={pictures.folder}/empty"])
 
 
 def test_folds_are_the_same_in_every_data_set_and_spread_labels(
@@ -238,5 +243,12 @@ def test_a_data_set_is_not_there_before_all_of_it_is(
     with pytest.raises(InputError, match="not finished"):
         tables.require(f"{pictures.folder}/out/dataset", "dataset")
     monkeypatch.undo()
+    # Between the data set and the tables beside it: those of the earlier one are not taken for its own.
+    with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="killed"):
+        patched.setattr("ml_images.jobs.materialize.write_split_tables", fail)
+        materialize.main([*pictures.argv(), "splits.val=0.2"])
+    train = read_split(f"{pictures.folder}/out/dataset", "train")
+    assert read_training_images(train) is None
     assert materialize.main([*pictures.argv(), "splits.val=0.2"]) == 0
+    assert read_training_images(train) is not None
     assert verify.main([f"dataset={pictures.folder}/out/dataset"]) == 0

@@ -329,6 +329,20 @@ def broken(root: Path, number: int, image: bytes | None = None, **values: object
     pq.write_table(schemas.pa.Table.from_pylist(rows, schemas.DATASET), part, row_group_size=24)
 
 
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+def test_pictures_stored_as_they_are_come_from_pages_of_both_versions(make_dataset: Make, version: str) -> None:
+    root = make_dataset()
+    before = epoch_of(read_split(str(root), "train"), config(root), 0, 1)
+    plainly = {"compression": "none", "use_dictionary": False, "write_statistics": False}
+    for part in (root / "split=train").glob("*.parquet"):
+        rows = pq.read_table(part)
+        with pq.ParquetWriter(part, schemas.DATASET, data_page_version=version, **plainly) as writer:
+            writer.write_table(rows, row_group_size=24)
+    after = epoch_of(read_split(str(root), "train"), config(root), 0, 1)
+    assert keys_of(after) == keys_of(before) and len(keys_of(after)) == 95
+    assert all(torch.equal(one.images, other.images) for one, other in zip(after, before, strict=True))
+
+
 @pytest.mark.parametrize("reader", READERS)
 def test_a_broken_picture_is_named_with_its_file_row_and_key(make_dataset: Make, reader: str) -> None:
     root = make_dataset()
@@ -403,6 +417,12 @@ assert {str(entry) for entry in warnings.filters} <= known, set(map(str, warning
 assert logging.getLogger("petastorm.etl.dataset_metadata").level == logging.NOTSET
 """
     subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True)
+
+
+def test_petastorm_says_nothing_of_unfinished_data_sets(dataset: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    assert len(keys_of(epoch_of(read_split(str(dataset), "train"), config(dataset, reader="petastorm"), 0, 1))) > 50
+    assert "materialization" not in caplog.text
 
 
 def test_petastorms_plain_reader_reads_the_data_set(dataset: Path) -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from ml_images.errors import InputError
 from ml_images.train.dataset import Split
 from ml_images.train.group_size import GroupSize
-from ml_images.train.plan import EpochPlan, Stretch, evaluation_stretch, plan_epoch
+from ml_images.train.plan import EpochPlan, Stretch, evaluation_stretch, plan_epoch, times_read
 
 
 def split_of(*row_groups: int) -> Split:
@@ -24,6 +24,11 @@ def test_batches_of_a_step_are_planned_as_one_and_told_apart() -> None:
 def test_the_plan_says_what_it_leaves_over() -> None:
     plan = plan_epoch(split_of(24, 24, 25, 24), 10, 2)
     assert str(plan).startswith("97 rows = 4 steps x 2 ranks x 10 images + 17 left over")
+
+
+def test_row_groups_are_read_once_where_ranks_divide_the_lanes() -> None:
+    ranks = {1: 1, 8: 1, 16: 1, 32: 1, 24: 3, 20: 5, 31: 31, 33: 33, 64: 2}
+    assert {size: times_read(32, size) for size in ranks} == ranks
 
 
 def test_more_ranks_than_row_groups_are_planned() -> None:

@@ -95,6 +95,31 @@ def test_petastorm_takes_no_more_than_was_told(folders: list[Path]) -> None:
     probed("petastorm", *folders)
 
 
+@pytest.mark.parametrize("reader", ["arrow", "petastorm"])
+def test_memory_is_flat_over_fifty_epochs_of_real_files(folders: list[Path], reader: str) -> None:
+    """A picture that is kept in each epoch would be 2.4 MB in the end, a row group some 20."""
+    program = """
+import sys
+from ml_images.train.data import DataConfig, TrainingReader
+from ml_images.train.dataset import read_split
+reader, location = sys.argv[1:]
+split = read_split(location, "train")
+config = DataConfig(path=location, reader=reader, batch_size=6, image_size=32)
+batches = TrainingReader(split, config, seed=3, data_set="", rows=split.rows)
+for _ in range(50):
+    for _ in batches.batches():
+        pass
+    print(int(open("/proc/self/statm").read().split()[1]) * 4096)
+    batches.next_epoch()
+"""
+    words = [sys.executable, "-c", program, reader, str(folders[0])]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    resident = list(map(int, done.stdout.split()))
+    assert len(resident) == 50
+    assert max(resident[25:]) - max(resident[:25]) < 4e6, resident
+
+
 def test_reading_from_s3_takes_no_more_than_was_told(folders: list[Path], s3: Any) -> None:
     probed("arrow", *(s3.upload(folder, f"{s3.bucket()}/set") for folder in folders))
 

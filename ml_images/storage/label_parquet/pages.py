@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-DATA_PAGE, DICTIONARY_PAGE = 0, 2
+DATA_PAGE, DICTIONARY_PAGE, _DATA_PAGE_V2 = 0, 2, 3
 _TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = range(1, 13)
 _DETAILS = {DATA_PAGE: 5, DICTIONARY_PAGE: 7}  # page type -> field of PageHeader that tells of such a page
 
@@ -26,12 +26,18 @@ class DamagedPart(OSError):
     """The bytes are not those of a page as the writer makes them."""
 
 
+class OtherVersion(DamagedPart):
+    """A data page of version 2, which others may write."""
+
+
 def read_pages(chunk: memoryview, codec: pa.Codec) -> Iterator[Page]:
     """The pages of a chunk in their order."""
     at = 0
     while at < len(chunk):
         header, at = _struct(chunk, at)
         kind, raw_bytes, stored_bytes = (header.get(number, -1) for number in (1, 2, 3))
+        if kind == _DATA_PAGE_V2:
+            raise OtherVersion("a data page of version 2")
         details = header.get(_DETAILS.get(kind, 0))
         if not isinstance(details, dict) or not 0 < stored_bytes <= len(chunk) - at or raw_bytes < 0:
             raise DamagedPart(f"page header {header}")
