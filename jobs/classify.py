@@ -21,7 +21,7 @@ from ml_images import config, entry
 from ml_images.errors import InputError
 from ml_images.options import option
 from ml_images.train.apply import TopConfig, best_classes, probabilities
-from ml_images.train.class_names import class_names, find_vocabulary
+from ml_images.train.class_names import find_names, numbers_for_names
 from ml_images.train.picture_model import PictureModel
 from ml_images.train.trained import choose_device, load_trained
 
@@ -33,7 +33,7 @@ _OPTION = re.compile(r"[a-z_.]+=|-|.*\.ya?ml$|help$")
 class Job(TopConfig):
     checkpoint: str = option(help="a file that train.py wrote, e.g. RUN/checkpoints/best.safetensors")
     top: int = option(5, "classes of a picture that are told, those with the highest scores; 0: all of them")
-    vocabulary: str = option("", "table of jobs/annotate.py or file with the classes' names; default: the run's")
+    vocabulary: str = option("", "table of jobs/annotate.py or file with the classes' names; default: the checkpoint's")
     format: Literal["names", "original"] = option("names", "names: score, name and class; original: as ML-Images' tool")
 
 
@@ -47,7 +47,10 @@ def main(argv: Sequence[str]) -> int:
     if missing:
         raise InputError(f"picture '{missing[0]}' is no file")
     trained = load_trained(Path(job.checkpoint))
-    names = class_names(find_vocabulary(job.vocabulary, trained), trained.num_classes)
+    names = find_names(job.vocabulary, trained)
+    if names is None:
+        print("the checkpoint has no names of classes; vocabulary=... would tell them", file=sys.stderr)
+        names = numbers_for_names(trained.num_classes)
     model = PictureModel(trained, choose_device(), crops=job.crops, verify=True)
     lost, waiting = 0, iter(files)
     while some := list(islice(waiting, _AT_ONCE)):
@@ -68,7 +71,7 @@ def main(argv: Sequence[str]) -> int:
     return entry.TOO_MUCH_LOST if lost else entry.DONE
 
 
-def _lines(file: str, found: list[tuple[int, float]], names: list[str], format: str) -> Iterator[str]:
+def _lines(file: str, found: list[tuple[int, float]], names: Sequence[str], format: str) -> Iterator[str]:
     """What is printed about a picture; `original` as specs 1.8 have it, but with whole names."""
     if format == "original":
         yield f"+++ the predictions of {file} is:"

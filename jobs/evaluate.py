@@ -24,7 +24,7 @@ from ml_images.options import option
 from ml_images.report.job import JobReport
 from ml_images.storage import tables
 from ml_images.storage.paths import join, resolve
-from ml_images.train.class_names import find_vocabulary
+from ml_images.train.class_names import find_names_of_labels
 from ml_images.train.comm import open_comm
 from ml_images.train.data import DataConfig
 from ml_images.train.dataset import read_split
@@ -48,7 +48,9 @@ class Job:
     unlisted: Literal["as_trained", "absent", "unknown"] = option(
         "as_trained", "what a class is that an image does not list; as_trained: what it was to the run"
     )
-    vocabulary: str = option("", "table of jobs/annotate.py or file with the classes' names; default: the data set's")
+    vocabulary: str = option(
+        "", "table of jobs/annotate.py or file with the classes' names; default: as the checkpoint and the data set say"
+    )
     batch_size: int = option(0, "images at once on each rank; 0: that of the run")
     decode_threads: int = option(2, "threads that decode pictures, per rank")
     bad_images: BadImages = option(
@@ -72,11 +74,13 @@ def main(argv: Sequence[str]) -> int:
         output, data = resolve(job.output), resolve(job.data)
         trained = load_trained(Path(job.checkpoint))
         split = read_split(data, job.split)
-        vocabulary = find_vocabulary(job.vocabulary, trained, data)
         if split.num_classes != trained.num_classes:
             raise InputError(f"data: '{data}' has {split.num_classes} classes, the checkpoint {trained.num_classes}")
         if not split.rows:
             raise InputError(f"split={job.split} of '{data}' has no rows")
+        names = find_names_of_labels(job.vocabulary, trained, split)
+        if job.scratch and not Path(job.scratch).is_dir():
+            raise InputError(f"scratch: '{job.scratch}' is no folder; a local one is expected, on each machine")
     comm = open_comm(os.environ)
     torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // comm.local_size))
     if comm.rank == 0:
@@ -99,7 +103,7 @@ def main(argv: Sequence[str]) -> int:
         found = evaluate_trained(trained, split, reading, job.crops, comm, device, facts, unlisted, scratch)
         evaluations.append({"image_size": size, "left_out": split.rows - found.images, "report": found.report})
         report.counts[f"images at {size} pixels"] = {"scored": found.images, "left out": split.rows - found.images}
-        per_class.append(per_class_table(found, size, vocabulary))
+        per_class.append(per_class_table(found, size, names))
         if comm.rank == 0:
             print(f"{size} pixels, {job.crops} crops: {summarise(found.report)}", flush=True)
     if comm.rank == 0:

@@ -26,7 +26,7 @@ from ml_images.storage.lock import locked
 from ml_images.storage.paths import join, resolve
 from ml_images.storage.s3 import spark_settings
 from ml_images.train.apply import TopConfig, predict, predictions_schema
-from ml_images.train.class_names import class_names, find_vocabulary
+from ml_images.train.class_names import find_names
 from ml_images.train.trained import load_trained
 
 
@@ -34,7 +34,7 @@ from ml_images.train.trained import load_trained
 class Job(TopConfig, ApplyConfig):
     output: str = option(help="folder for the tables predictions and outcomes, and report.json")
     names: bool = option(False, "a column with the classes' names, too")
-    vocabulary: str = option("", "table of jobs/annotate.py or file with the classes' names; default: the data set's")
+    vocabulary: str = option("", "table of jobs/annotate.py or file with the classes' names; default: the checkpoint's")
     max_loss: float = option(0.1, "share of the pictures that may prove unreadable before the exit code is 3")
 
     def __post_init__(self) -> None:
@@ -50,10 +50,10 @@ def main(argv: Sequence[str]) -> int:
     trained = load_trained(checkpoint)
     names: tuple[str, ...] = ()
     if job.names:
-        vocabulary = find_vocabulary(job.vocabulary, trained, location)
-        if vocabulary is None:
-            raise InputError("names=true, but neither the data sets nor vocabulary= tell the classes' names")
-        names = tuple(class_names(vocabulary, trained.num_classes))
+        found = find_names(job.vocabulary, trained)
+        if found is None:
+            raise InputError("names=true, but the checkpoint has no names of classes: give vocabulary=...")
+        names = found
     tables.claim(output, "predict")
     report = JobReport("predict", output, config.to_dict(job))
     made = join(output, "predictions"), join(output, "outcomes")

@@ -19,6 +19,8 @@ from dataset_builder import write_dataset
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from ml_images import entry
+from ml_images.hierarchy.vocabulary import parse_vocabulary, to_table
+from ml_images.storage import tables
 from ml_images.train import checkpoint
 from ml_images.train.run_folder import RunFolder
 
@@ -100,6 +102,22 @@ def test_one_process_trains_reports_and_has_nothing_left_to_do(plain: Plain, dat
     assert [record["epoch"] for record in history(tmp_path / "run")] == [1, 2, 3, 4]
 
 
+def test_a_run_in_which_no_class_can_be_scored_says_so_and_its_files_are_json(plain: Plain, tmp_path: Path) -> None:
+    """One validation picture: its class is without a negative, the others are without a positive."""
+    dataset, run = write_dataset(tmp_path / "data", train=(24,), val=(1,)), tmp_path / "run"
+    text = "".join(f"n0000000{number}\t-1\tc{number}, c\n" for number in range(6))
+    tables.write_part(f"{dataset}/_vocabulary", to_table(parse_vocabulary(text.encode(), "v")))
+    code, output, said = plain(f"data.path={dataset}", f"output={run}", "epochs=1", *TINY)
+    assert code == 0, said
+    assert "no class can be scored: of 6, 4 are without a positive image, 1 without a negative one, 1 without" in output
+    last = run / "checkpoints" / "step-0000000002.safetensors"
+    assert f"there is no best.safetensors: the last checkpoint is {last}" in output
+    for file in (run / "report.json", run / "history.jsonl"):
+        assert "NaN" not in file.read_text()
+    assert report(run)["validation"]["mean_average_precision"] is None
+    assert checkpoint.load(last).class_names == ["c0", "c1", "c2", "c3", "c4", "c5"]
+
+
 def test_both_readers_train_to_the_same_loss(plain: Plain, dataset: Path, tmp_path: Path) -> None:
     for reader in ("arrow", "petastorm"):
         words = [f"data.path={dataset}", f"output={tmp_path / reader}", "epochs=2", *TINY, f"data.reader={reader}"]
@@ -167,6 +185,20 @@ def test_a_run_cut_off_within_an_epoch_goes_on_as_it_was_or_not_at_all(
     assert digest_of(run / final) == digest_of(whole / final)
 
 
+def test_a_second_run_into_the_same_output_ends_with_one_line_and_code_2(
+    plain: Plain, dataset: Path, tmp_path: Path
+) -> None:
+    words = [f"data.path={dataset}", f"output={tmp_path / 'run'}", *TINY, "epochs=1"]
+    with RunFolder(str(tmp_path / "run")).locked():
+        code, _, said = plain(*words)
+    assert code == 2
+    assert said == (
+        f"train.py: another run is writing '{tmp_path / 'run'}': wait until it has ended, or give another output\n"
+    )
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["_lock"]
+    assert plain(*words)[0] == 0
+
+
 def test_a_fresh_start_forgets_the_epochs_of_a_run_that_left_no_checkpoint(
     plain: Plain, dataset: Path, tmp_path: Path
 ) -> None:
@@ -185,6 +217,7 @@ def test_a_run_with_everything_that_remembers_goes_on_bit_for_bit(plain: Plain, 
             "optim.clip_norm=5",
             "optim.name=lamb",
             "optim.lr=0.1",
+            "engine.channels_last=true",
         ]
         return [
             f"data.path={dataset}",
@@ -271,7 +304,10 @@ def test_the_experiments_siblings_run_one_after_the_other(plain: Plain, dataset:
         (["output=/proc/nope"], "train.py: cannot write /proc/nope: No such file or directory"),
         (["seed=-1"], "train.py: seed must be in [0, 2**63), got -1"),
         (["optim.weight_decay=.inf"], "train.py: optim.weight_decay must be >= 0 and finite, got inf"),
-        (["model.name=resnet18", "data.batch_size=1"], "train.py: data.batch_size=1 with data.image_size=32: "),
+        (
+            ["model.name=resnet18", "data.batch_size=1"],
+            "train.py: model.name=resnet18 cannot be trained on data.batch_size=1 pictures of data.image_size=32: ",
+        ),
     ],
 )
 def test_wrong_input_ends_with_one_line_and_code_2(

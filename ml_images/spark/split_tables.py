@@ -13,7 +13,6 @@ from ml_images.spark.materialize import Written
 from ml_images.storage import tables
 from ml_images.storage.paths import join
 
-
 _NAMES = ("labels_per_split", "labels_per_fold", "folds", "replication")
 
 

@@ -10,12 +10,14 @@ from torch.utils.tensorboard import SummaryWriter
 from ml_images.provenance import provenance
 from ml_images.train import checkpoint
 from ml_images.train.checkpoint import Position
+from ml_images.train.class_tables import read_class_names
 from ml_images.train.comm import Comm
 from ml_images.train.data import open_reader
 from ml_images.train.inputs import Inputs
 from ml_images.train.job import TrainJob
 from ml_images.train.journal import RunJournal
 from ml_images.train.loop import Journal, SilentJournal, Task
+from ml_images.train.plan import times_read
 from ml_images.train.progress import Progress
 from ml_images.train.reader import Stages
 from ml_images.train.reading_memory import most_bytes
@@ -42,6 +44,12 @@ def open_journal(
     progress = Progress(sys.stdout, total_steps, plan.rows_per_step)
     pieces = f", each as {accumulate} batches of {job.data.batch_size} a rank" if accumulate > 1 else ""
     progress.note(f"an epoch: {plan}{pieces}")
+    times = times_read(inputs.train.lanes, plan.size)
+    if times > 1:
+        progress.note(
+            f"each row group is read by {times} of the {plan.size} ranks, as the data set was written for "
+            f"{inputs.train.lanes} or a divisor of that: jobs/materialize.py layout.ranks={plan.size} makes it one"
+        )
     if start.place:  # perhaps consumed by another plan, so what is left over is another number
         left, steps = plan.rows - start.place, plan.steps_from(start.place)
         progress.note(
@@ -68,7 +76,17 @@ def open_journal(
     folder = RunFolder(job.output)
     with checkpoint.storage_errors(folder.tensorboard):
         writer = SummaryWriter(str(folder.tensorboard), purge_step=start.step + 1)
-    return RunJournal(folder, progress, writer, task.state, config, plan.rows_per_step, job.keep_checkpoints, stages)
+    return RunJournal(
+        folder,
+        progress,
+        writer,
+        task.state,
+        config,
+        plan.rows_per_step,
+        job.keep_checkpoints,
+        stages,
+        read_class_names(inputs.train),
+    )
 
 
 def write_report(job: TrainJob, config: dict[str, Any], inputs: Inputs, end: Position, comm: Comm) -> None:
@@ -93,3 +111,6 @@ def write_report(job: TrainJob, config: dict[str, Any], inputs: Inputs, end: Pos
     }
     write_json(folder.report, report)
     print(f"trained {end.step} steps, {end.epoch} of {job.epochs} epochs; report: {folder.report}", flush=True)
+    kept = checkpoint.list_checkpoints(folder.checkpoints)
+    if kept and not (folder.checkpoints / checkpoint.BEST).exists():
+        print(f"no epoch was scored, so there is no {checkpoint.BEST}: the last checkpoint is {kept[-1]}", flush=True)

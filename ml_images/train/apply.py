@@ -38,7 +38,7 @@ class TopConfig:
     """Which classes of a picture are told."""
 
     top: int = option(50, "classes of a picture that are kept, those with the highest scores; 0: all of them")
-    above: float = option(0.0, "keep a class where its score is strictly above this, from 0 to 1")
+    above: float = option(0.0, "keep a class where its score is strictly above this, from 0 to 1; 0: whatever it is")
     crops: int = option(1, "1: the middle of a picture; 10: the mean over corners, middle and their mirror images")
 
     def __post_init__(self) -> None:
@@ -60,7 +60,7 @@ class Best(NamedTuple):
 def best_classes(scores: Tensor, config: TopConfig) -> Best:
     """The classes that `config` keeps of `scores` (pictures, classes); of equal scores the lower class comes first."""
     ordered, classes = scores.sort(dim=1, descending=True, stable=True)
-    kept = ordered > config.above
+    kept = ordered > config.above if config.above else torch.ones_like(ordered, dtype=torch.bool)
     if config.top:
         kept[:, config.top :] = False
     offsets = torch.nn.functional.pad(kept.sum(dim=1).cumsum(dim=0), (1, 0))

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import safetensors.torch
+import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from ml_images.errors import InputError
-from ml_images.train.checkpoint import weights_to_use
+from ml_images.train import checkpoint
 from ml_images.train.heads import head_of
 from ml_images.train.tf_names import read_npz, to_state_dict
 
@@ -20,9 +21,13 @@ def load_backbone(model: nn.Module, path: Path) -> str:
     """Put the weights in `path` into `model`; see `read_weights`. Returns one line on what was taken.
 
     The head is taken when it is of the same shape; otherwise the one that `model` was built with stays. Raises
-    InputError when the file is none, or when anything but the head is missing, left over or of another shape.
+    InputError when the file is none, when it holds NaN or infinity, or when anything but the head is missing, left over
+    or of another shape.
     """
     weights, source = read_weights(path)
+    broken = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise InputError(f"{source} has numbers that are not finite, in {len(broken)} tensors, first '{broken[0]}'")
     try:
         return take_backbone(model, weights, source)
     except InputError as error:
@@ -66,14 +71,15 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], str]:
     if path.suffix == ".npz":
         return to_state_dict(read_npz(path)), str(path)
     try:
-        tensors = safetensors.torch.load_file(path)
+        if not checkpoint.is_checkpoint(path):
+            return safetensors.torch.load_file(path), str(path)
+        weights, is_mean = checkpoint.weights_to_use(checkpoint.load(path).tensors)
     except (SafetensorError, OSError) as error:
         expected = "expected a checkpoint of train.py, any .safetensors file or an .npz of the original's variables"
         raise InputError(f"cannot read weights from {path}: {' '.join(str(error).split())}; {expected}") from error
-    weights, is_mean = weights_to_use(tensors)
-    if weights:
-        return weights, f"{path} ({'the mean of its weights' if is_mean else 'the weights of its last step'})"
-    return tensors, str(path)
+    except checkpoint.Unreadable as error:
+        raise InputError(f"cannot read weights: {error}") from error
+    return weights, f"{path} ({'the mean of its weights' if is_mean else 'the weights of its last step'})"
 
 
 def _few(what: str, names: Sequence[str]) -> str:

@@ -1,7 +1,8 @@
 """Checkpoints: one safetensors file each, tensors and JSON, whole or not there; loading never unpickles.
 
 A file holds what run_state.py names, and where the run was. It is written beside, flushed and moved into place, so a
-killed process leaves the one before; a digest over the tensors finds a file that the disk has damaged since.
+killed process leaves the one before. Two digests find a file that the disk has damaged since: what the header says of
+the run has one, and says the one of the tensors.
 
 What a resumed run shares with one that was never stopped: with one process every tensor, bit by bit; with several
 ranks weights and momentum bit by bit, and the running statistics of batch norm up to rounding (1e-7): a file holds
@@ -15,7 +16,7 @@ import logging
 import os
 import shutil
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from torch import Tensor
 from ml_images.errors import InputError, StorageError
 
 FORMAT = "ml-images checkpoint 2"
+_ABOUT, _ABOUT_DIGEST = "ml-images", "ml-images digest"  # keys of the header
 # Prefixes of the tensors' names: weights, what the optimizer remembers, counters of the loss, the mean of weights. The
 # last, where there is one, is what was evaluated and is to be used; `mean.updates` counts how often it was moved.
 MODEL, OPTIMIZER, LOSS, MEAN = "model.", "optimizer.", "loss.", "mean."
@@ -87,6 +89,7 @@ class Checkpoint:
     score: float | None  # mean average precision, where the epoch was evaluated
     config: dict[str, Any]  # of the run, resolved
     tensors: Mapping[str, Tensor]
+    class_names: Sequence[str] | None = None  # one an output, where the data set of the run told them
 
 
 class Unreadable(Exception):
@@ -104,8 +107,10 @@ def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
         "position": dataclasses.asdict(checkpoint.position),
         "score": checkpoint.score,
         "config": checkpoint.config,
+        "class_names": checkpoint.class_names,
         "digest": _digest(tensors),
     }
+    text = json.dumps(about)
     path = folder / file_name(checkpoint.position)
     unfinished = folder / UNFINISHED
     beside = unfinished / path.name
@@ -115,7 +120,7 @@ def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
         try:
             beside.touch()
             mode = beside.stat().st_mode & 0o777  # the umask's; safetensors makes its own file, with 0600
-            safetensors.torch.save_file(tensors, beside, metadata={"ml-images": json.dumps(about)})
+            safetensors.torch.save_file(tensors, beside, metadata={_ABOUT: text, _ABOUT_DIGEST: _digest_of_text(text)})
             beside.chmod(mode)
             _into_place(beside, path)
             if checkpoint.score is not None and checkpoint.score > _best_score(folder):
@@ -146,11 +151,12 @@ def storage_errors(path: Path) -> Iterator[None]:
 
 
 def load(path: Path) -> Checkpoint:
-    """The checkpoint in `path`, with its digest checked. Raises Unreadable for anything else."""
+    """The checkpoint in `path`, with its digests checked. Raises Unreadable for anything else."""
     try:
         about = _about(path)
         tensors = safetensors.torch.load_file(path)
-        checkpoint = Checkpoint(Position(**about["position"]), about["score"], about["config"], tensors)
+        position, names = Position(**about["position"]), about.get("class_names")  # not there in earlier versions
+        checkpoint = Checkpoint(position, about["score"], about["config"], tensors, names)
         digest = about["digest"]
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise Unreadable(f"{path} is not a whole checkpoint: {' '.join(str(error).split())}") from error
@@ -159,10 +165,15 @@ def load(path: Path) -> Checkpoint:
     return checkpoint
 
 
+def is_checkpoint(path: Path) -> bool:
+    """Whether `path` says that it is one of ours; other safetensors files do not. Raises SafetensorError, OSError."""
+    return _ABOUT in _header(path)
+
+
 def weights_to_use(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], bool]:
     """The model's tensors of a checkpoint under the model's names, and whether they are the mean of its weights.
 
-    The mean is taken where the run kept one: it is what was evaluated. Empty for tensors that are not of a checkpoint.
+    The mean is taken where the run kept one: it is what was evaluated.
     """
     is_mean = f"{MEAN}updates" in tensors
     prefix = MEAN if is_mean else MODEL
@@ -200,11 +211,20 @@ def latest(folder: Path) -> Checkpoint | None:
 
 
 def _about(path: Path) -> dict[str, Any]:
-    with safe_open(path, framework="pt") as file:
-        about: dict[str, Any] = json.loads((file.metadata() or {}).get("ml-images", "{}"))
+    header = _header(path)
+    text = header.get(_ABOUT, "{}")
+    digest = _digest_of_text(text)
+    if header.get(_ABOUT_DIGEST, digest) != digest:  # earlier versions wrote none
+        raise ValueError("its digest does not fit what its header says")
+    about: dict[str, Any] = json.loads(text)
     if about.get("format") != FORMAT:
         raise ValueError(f"format is {about.get('format')}, expected '{FORMAT}'")
     return about
+
+
+def _header(path: Path) -> dict[str, str]:
+    with safe_open(path, framework="pt") as file:
+        return file.metadata() or {}
 
 
 def _best_score(folder: Path) -> float:
@@ -212,6 +232,10 @@ def _best_score(folder: Path) -> float:
         return float(_about(folder / BEST)["score"])
     except (SafetensorError, OSError, ValueError, KeyError):
         return float("-inf")
+
+
+def _digest_of_text(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:

@@ -1,4 +1,4 @@
-"""What a data set says about its classes: where they stand in the hierarchy, and how many training images have them.
+"""What a data set says about its classes: names, places in the hierarchy, and how many training images have them.
 
 The vocabulary lies in the data set; the counts are in the table labels_per_split, which jobs/materialize.py writes
 beside it. Either may be missing, where a data set came from elsewhere or was moved alone.
@@ -8,6 +8,7 @@ import itertools
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import fs
 
@@ -30,16 +31,25 @@ class Hierarchy(NamedTuple):
 
 def read_hierarchy(split: Split) -> Hierarchy | None:
     """From the vocabulary of the data set of `split`; None where it has none. Raises InputError for another's."""
-    location = join(_data_set(split), _VOCABULARY)
-    filesystem, path = open_location(location)
-    if filesystem.get_file_info(path).type != fs.FileType.File:
+    vocabulary = _read_vocabulary(split, ["parents", "depth"])
+    if vocabulary is None:
         return None
-    vocabulary = tables.read_part(location, ["parents", "depth"])
-    if len(vocabulary) != split.num_classes:
-        raise InputError(f"{location} has {len(vocabulary)} classes, the manifest beside it {split.num_classes}")
     leaves = np.ones(len(vocabulary), bool)
     leaves[list(itertools.chain.from_iterable(vocabulary["parents"].to_pylist()))] = False
     return Hierarchy(np.array(vocabulary["depth"].to_pylist(), np.int64), leaves)
+
+
+def read_class_names(split: Split) -> list[str] | None:
+    """The first name of each class, from the vocabulary of the data set of `split`; None where it has none. Raises
+    InputError for another's."""
+    vocabulary = _read_vocabulary(split, ["id", "names"])
+    return None if vocabulary is None else first_names(vocabulary)
+
+
+def first_names(vocabulary: pa.Table) -> list[str]:
+    """What to call each class of a vocabulary (schemas.VOCABULARY): its first name, or its id where it has none."""
+    ids, names = vocabulary["id"].to_pylist(), vocabulary["names"].to_pylist()
+    return [told[0] if told else id for id, told in zip(ids, names, strict=True)]
 
 
 def read_training_images(split: Split) -> NDArray[np.int64] | None:
@@ -68,6 +78,17 @@ def read_training_images(split: Split) -> NDArray[np.int64] | None:
             f"{promised}: jobs/materialize.py was cut off; run it again with append=true"
         )
     return counts
+
+
+def _read_vocabulary(split: Split, columns: list[str]) -> pa.Table | None:
+    location = join(_data_set(split), _VOCABULARY)
+    filesystem, path = open_location(location)
+    if filesystem.get_file_info(path).type != fs.FileType.File:
+        return None
+    vocabulary = tables.read_part(location, columns)
+    if len(vocabulary) != split.num_classes:
+        raise InputError(f"{location} has {len(vocabulary)} classes, the manifest beside it {split.num_classes}")
+    return vocabulary
 
 
 def _data_set(split: Split) -> str:

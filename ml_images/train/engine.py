@@ -1,7 +1,8 @@
 """How the same mathematics is computed: in how many pieces a step is made, in which numbers, in which order in memory.
 
 None of it changes what is learnt but by rounding; batch norms that are local see one piece, not the step, and a model
-with running statistics follows them piece by piece.
+with running statistics follows them piece by piece. Losses that are no mean over images do not go with pieces
+(losses.WHOLE_STEPS).
 """
 
 from contextlib import AbstractContextManager

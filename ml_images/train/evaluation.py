@@ -1,6 +1,5 @@
 """A model on a validation split: its loss, and the metrics, over the rows of all ranks."""
 
-import math
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from ml_images.schemas import UNKNOWN
 from ml_images.train.calibration import Activation
 from ml_images.train.comm import Comm
 from ml_images.train.known_labels import KnownLabels, Unlisted, know_labels
-from ml_images.train.metrics import NO_FACTS, ClassFacts, Metrics, Scored
+from ml_images.train.metrics import NO_FACTS, ClassFacts, Metrics, Scored, why_not_scored
 from ml_images.train.reader import Batch, SparseTargets
 from ml_images.train.targets import from_sparse
 from ml_images.train.transforms import Preprocessing, normalise
@@ -26,18 +25,22 @@ class Evaluation:
 
     rows: int
     loss: float  # mean over images
-    mean_average_precision: float  # over the scored classes, NaN without any
-    prior: float  # what random scores would get
+    mean_average_precision: float | None  # over the scored classes, None without any
+    prior: float | None  # what random scores would get
     classes_scored: int
     classes_without_positives: int
     left_out: int = 0  # rows whose picture cannot be decoded, where those are skipped
     report: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
+        left_out = f"; {self.left_out} pictures left out" if self.left_out else ""
+        if self.mean_average_precision is None:
+            why = why_not_scored(self.report["classes"])
+            return f"validation of {self.rows} images without mAP: {why}; loss {self.loss:.4f}{left_out}"
         return (
             f"validation mAP {self.mean_average_precision:.4f} (random scores {self.prior:.4f}) over "
             f"{self.classes_scored} classes and {self.rows} images, {self.classes_without_positives} classes without "
-            f"a positive; loss {self.loss:.4f}" + (f"; {self.left_out} pictures left out" if self.left_out else "")
+            f"a positive; loss {self.loss:.4f}{left_out}"
         )
 
 
@@ -84,8 +87,8 @@ def evaluate(
     return Evaluation(
         rows=found.images,
         loss=total_loss / max(1, found.images),
-        mean_average_precision=_or_nan(found.report["mean_average_precision"]),
-        prior=_or_nan(found.report["prior"]),
+        mean_average_precision=found.report["mean_average_precision"],
+        prior=found.report["prior"],
         classes_scored=classes["scored"],
         classes_without_positives=classes["no_positive"] + classes["all_unknown"],
         report=found.report,
@@ -114,7 +117,3 @@ def known_labels(targets: SparseTargets, mask: Tensor, unlisted: Unlisted) -> Kn
     """What is known about the images that `mask` keeps."""
     offsets, classes, confidences = (part.numpy() for part in targets)
     return know_labels(offsets, classes, confidences, mask.numpy(), unlisted)
-
-
-def _or_nan(value: float | None) -> float:
-    return math.nan if value is None else value

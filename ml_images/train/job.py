@@ -9,8 +9,8 @@ from ml_images.train.elastic import ElasticConfig
 from ml_images.train.ema import EmaConfig
 from ml_images.train.engine import EngineConfig
 from ml_images.train.loop import LoopConfig
-from ml_images.train.losses import LossConfig
-from ml_images.train.model import RESNETS, ModelConfig
+from ml_images.train.losses import WHOLE_STEPS, LossConfig
+from ml_images.train.model import ModelConfig
 from ml_images.train.optimizers import OptimConfig
 from ml_images.train.resolution import ResolutionConfig
 from ml_images.train.schedule import ScheduleConfig
@@ -43,18 +43,13 @@ class TrainJob(LoopConfig):
             raise ValueError(f"keep_checkpoints must be >= 1, got {self.keep_checkpoints}")
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed must be in [0, 2**63), got {self.seed}")
-        if self.model.name in RESNETS and self.data.batch_size == 1 and 32 in self.image_sizes:
-            raise ValueError(
-                "data.batch_size=1 with data.image_size=32: the last map of a ResNet is 1x1 then and batch norm would "
-                "see one value per channel; choose a batch_size >= 2 or an image_size >= 33"
-            )
         if self.schedule.warmup_epochs >= self.epochs:
             raise ValueError(
                 f"schedule.warmup_epochs must be less than epochs={self.epochs}, got {self.schedule.warmup_epochs}"
             )
-        if self.loss.name == "ml_images" and self.engine.accumulate > 1:
+        if self.loss.name in WHOLE_STEPS and self.engine.accumulate > 1:
             raise ValueError(
-                f"loss.name=ml_images counts each batch as a step: engine.accumulate must be 1, got "
+                f"loss.name={self.loss.name} {WHOLE_STEPS[self.loss.name]}: engine.accumulate must be 1, got "
                 f"{self.engine.accumulate}; more ranks or a larger data.batch_size make larger steps"
             )
 

@@ -32,9 +32,10 @@ class RunJournal:
         images_per_step: int,
         keep: int,
         stages: Stages,
+        class_names: list[str] | None,
     ) -> None:
         self._folder, self._progress, self._writer = folder, progress, writer
-        self._state, self._config = state, config
+        self._state, self._config, self._class_names = state, config, class_names
         self._images_per_step, self._checkpoints = images_per_step, CheckpointWriter(folder.checkpoints, keep)
         self._stages, self._before = stages, Stages()
 
@@ -52,13 +53,16 @@ class RunJournal:
         if evaluation is not None:
             record["validation"] = dataclasses.asdict(evaluation)
             for name in ("mean_average_precision", "prior", "loss"):
-                self._draw(f"validation/{name}", getattr(evaluation, name), record["step"])
+                value: float | None = getattr(evaluation, name)
+                if value is not None:
+                    self._draw(f"validation/{name}", value, record["step"])
             line += f"; {evaluation}"
         self._folder.record(record)
         self._progress.note(line)
 
     def save(self, position: Position, score: float | None) -> None:
-        self._checkpoints.save(Checkpoint(position, score, self._config, self._state.tensors()))
+        found = Checkpoint(position, score, self._config, self._state.tensors(), self._class_names)
+        self._checkpoints.save(found)
 
     def finish(self) -> None:
         self._checkpoints.wait()

@@ -5,6 +5,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ml_images.train.calibration import Activation
+from ml_images.train.heads import head_of
+
 
 class LabelCounts(NamedTuple):
     """Positives of each class among a number of images.
@@ -21,14 +24,18 @@ class LabelCounts(NamedTuple):
         return self.positives.double().clamp(0.5, self.images - 0.5) / self.images
 
 
-def start_from_prior(model: nn.Module, counts: LabelCounts) -> None:
-    """Set the biases of the output layer, the last Linear of `model`, to log(pi / (1 - pi)).
+def start_from_prior(model: nn.Module, counts: LabelCounts, activation: Activation = "sigmoid") -> None:
+    """Set the biases of the head of `model` so that it predicts each class with its probability pi: to
+    log(pi / (1 - pi)), and to log pi where the outputs go through a softmax.
 
     A network whose outputs start at 0 predicts every class for every second image, and unlearns that first: Lin et al.
-    2017 (arXiv 1708.02002), section 3.3, there with one pi for all classes.
+    2017 (arXiv 1708.02002), section 3.3, there with one pi for all classes. Raises ValueError for a head that cannot.
     """
-    layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
-    if not layers or layers[-1].bias is None or layers[-1].out_features != len(counts.positives):
-        raise ValueError(f"the network has no last linear layer with {len(counts.positives)} biases")
+    name, head = head_of(model)
+    if not isinstance(head, nn.Linear):  # of SqueezeNet: all biases of rare classes would come out as 0
+        raise ValueError(f"its head '{name}' is a convolution with a ReLU behind it, so no output is below 0")
+    if head.bias is None:
+        raise ValueError(f"its head '{name}' has no biases")
+    prior = counts.prior()
     with torch.no_grad():
-        layers[-1].bias.copy_(torch.logit(counts.prior()))
+        head.bias.copy_(prior.log() if activation == "softmax" else torch.logit(prior))

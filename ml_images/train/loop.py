@@ -274,13 +274,8 @@ def _finish_epoch(
         if due:
             with task.state.best_weights():
                 evaluation = task.evaluate()
-        score = (
-            None
-            if evaluation is None or math.isnan(evaluation.mean_average_precision)
-            else evaluation.mean_average_precision
-        )
         journal.epoch(record, evaluation)
-        journal.save(position, score)
+        journal.save(position, evaluation.mean_average_precision if evaluation else None)
 
 
 def _save(state: RunState, position: Position, comm: Comm, journal: Journal) -> None:

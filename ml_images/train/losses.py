@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ml_images.options import option
 from ml_images.train.balanced_loss import BalancedConfig, BalancedLoss
+from ml_images.train.calibration import Activation
 from ml_images.train.cell_losses import AsymmetricConfig, CellwiseLoss, FocalConfig, asymmetric, bce, focal
 from ml_images.train.comm import Comm
 from ml_images.train.label_counts import LabelCounts
@@ -20,6 +21,11 @@ from ml_images.train.targets import from_dense
 from ml_images.train.tencent_loss import ClassSelection, MlImagesConfig, MlImagesLoss
 from ml_images.train.two_way import TwoWayConfig, TwoWayLoss
 
+# Losses that are no mean over images: of a batch in pieces they are not the mean of those of the pieces.
+WHOLE_STEPS = {
+    "ml_images": "counts each batch as a step",
+    "two_way": "compares the images of a batch with each other",
+}
 Name = Literal["bce", "ml_images", "focal", "asymmetric", "two_way", "distribution_balanced", "softmax"]
 
 
@@ -47,6 +53,11 @@ class LossConfig:
     def unlisted_is(self) -> Literal["absent", "unknown"]:
         """What `targets.from_sparse` has to make of unlisted classes."""
         return "absent" if self.unlisted == "negative" else "unknown"
+
+    @property
+    def activation(self) -> Activation:
+        """What turns the logits of a model trained with it into probabilities."""
+        return "softmax" if self.name == "softmax" else "sigmoid"
 
     @property
     def needs_counts(self) -> bool:

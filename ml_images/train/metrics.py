@@ -2,8 +2,12 @@
 
 Batches are added up on each rank, and ranks meet once, at the end. A class is scored when it has both a positive and a
 negative that are known: without a positive there is no average precision, without a negative it is 1 for any model.
+
+A class's images are ranked by the probability of the class. For sigmoids logits have that order; where an image is of
+one class (softmax) a logit says nothing without the others of its image, so logarithms of probabilities are ranked.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +71,7 @@ class Metrics:
         scratch: Path | None = None,
         threads: int = 1,
     ) -> None:
-        self._facts, self._threads = facts, threads
+        self._facts, self._activation, self._threads = facts, activation, threads
         self._store = ScoreStore(num_classes, scratch)
         self._top_k, self._calibration = TopK(facts.leaves), Calibration(activation)
         self._known = np.zeros(num_classes, np.int64)
@@ -76,7 +80,7 @@ class Metrics:
         self._scores = [np.zeros(0, np.float32)]
 
     def update(self, scores: NDArray[np.float32], labels: KnownLabels) -> None:
-        """Add some images: logits (images, classes) and what is known about them.
+        """Add some images: logits (images, classes), all of them for softmax, and what is known about them.
 
         Raises ValueError for a score that is not finite, StorageError where `scratch` cannot be written.
         """
@@ -88,6 +92,8 @@ class Metrics:
             raise ValueError(
                 f"scores must be finite, got {scores[row, found]} for class {found} of row {row} of a batch"
             )
+        if self._activation == "softmax":
+            scores = log_softmax(scores)
         scores = labels.hide_unknown(scores)
         self._classes.append(labels.positives)
         self._scores.append(scores[labels.rows, labels.positives])  # a class that is not there ends here, not in a loop
@@ -121,6 +127,22 @@ class Metrics:
 
     def close(self) -> None:
         self._store.close()
+
+
+def why_not_scored(classes: Mapping[str, int]) -> str:
+    """Why there is no average precision, out of `classes` of a report in which none is scored."""
+    return (
+        f"no class can be scored: of {classes['all']}, {classes['no_positive']} are without a positive image, "
+        f"{classes['no_negative']} without a negative one, {classes['all_unknown']} without either"
+    )
+
+
+def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The logarithms of the probabilities, (images, classes); logits that are such logarithms stay as they are.
+
+    Counted in float64, so that probabilities which float32 rounds to 0 or 1 stay apart, down to 1e-16 from 1.
+    """
+    return torch.from_numpy(logits).double().log_softmax(dim=1).float().numpy()
 
 
 def _scored(positives: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -13,7 +13,6 @@ from ml_images.train.freezing import freeze_stages
 from ml_images.train.networks import build_network, check_name
 from ml_images.train.sync_batch_norm import synchronise_batch_norms
 
-RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 BatchNorms = Literal["local", "synchronised", "frozen"]
 
 

@@ -2,9 +2,12 @@
 
 import difflib
 from collections.abc import Callable
+from typing import Any
 
+import torch
 import torchvision
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from ml_images.train.cifar_net import CifarNet
 from ml_images.train.preactivation_resnet import PreactivationResNet
@@ -45,3 +48,17 @@ def build_network(name: str, num_classes: int) -> nn.Module:
     if name.startswith(("resnet", "resnext", "wide_resnet")):
         options["zero_init_residual"] = True
     return torchvision.models.get_model(name, weights=None, num_classes=num_classes, **options)
+
+
+class WithoutMemory(TorchFunctionMode):
+    """Within: parameters of networks that are built have shapes and no numbers, which costs no time and no memory.
+
+    Layers make them with torch.empty. `torch.device("meta")` takes all other tensors as well, and RegNets compute with
+    some how wide they are.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        return func(*args, **(kwargs | {"device": "meta"} if func is torch.empty else kwargs))

@@ -20,14 +20,21 @@ def state_tensors(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
 
 
 def load_state_tensors(model: nn.Module, optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Give `optimizer` copies of `tensors`, named as by `state_tensors`; parameters without any begin anew."""
+    """Give `optimizer` copies of `tensors`, named as by `state_tensors`; parameters without any begin anew.
+
+    What has a parameter's shape lies in memory as the parameter does, channels last or not, whatever `tensors` do: an
+    optimizer makes it so, and norms (of LAMB) add up in the order of memory, so that another one rounds otherwise.
+    """
     parameters = dict(model.named_parameters())
     for parameter in parameters.values():
         optimizer.state.pop(parameter, None)
     for name, tensor in tensors.items():
         owner, _, what = name.rpartition(".")
-        device = torch.device("cpu") if what == "step" else parameters[owner].device  # torch counts steps on the CPU
-        optimizer.state[parameters[owner]][what] = tensor.detach().to(device, copy=True)
+        parameter = parameters[owner]
+        device = torch.device("cpu") if what == "step" else parameter.device  # torch counts steps on the CPU
+        like = parameter if parameter.shape == tensor.shape else tensor
+        room = torch.empty_like(like, dtype=tensor.dtype, device=device)
+        optimizer.state[parameter][what] = room.copy_(tensor.detach())
 
 
 def share_state(model: nn.Module, optimizer: Optimizer, comm: Comm) -> None:

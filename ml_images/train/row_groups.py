@@ -131,7 +131,9 @@ def pictures_of(table: pa.Table) -> list[memoryview]:
     places = np.frombuffer(starts, np.int32)[images.offset : images.offset + len(images) + 1].tolist()
     pictures = [content[start:end] for start, end in itertools.pairwise(places)]
     if images.null_count:
-        pictures = [picture if is_there else content[:0] for picture, is_there in zip(pictures, images.is_valid())]
+        pictures = [
+            picture if is_there else content[:0] for picture, is_there in zip(pictures, images.is_valid(), strict=True)
+        ]
     return pictures
 
 

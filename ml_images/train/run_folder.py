@@ -1,14 +1,18 @@
 """The folder of one training run: whose it is, what happened in it, and what is reported at the end.
 
-run.json  checkpoints/step-*.safetensors  checkpoints/best.safetensors  history.jsonl  report.json  tensorboard/
+run.json  checkpoints/step-*.safetensors  checkpoints/best.safetensors  history.jsonl  report.json  tensorboard/  _lock
 """
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ml_images.errors import InputError
+from ml_images.storage.lock import locked
+from ml_images.storage.tables import LOCK
 from ml_images.train import checkpoint
 
 FORMAT = "ml-images training run 1"
@@ -29,17 +33,27 @@ class RunFolder:
         """InputError unless the folder is new, empty, or made by a run of ours; changes nothing."""
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"output={self.path} is a file, expected a folder")
-        if self.path.is_dir() and any(self.path.iterdir()) and not self._is_ours():
+        if self.path.is_dir() and any(path.name != LOCK for path in self.path.iterdir()) and not self._is_ours():
             raise InputError(
                 f"output={self.path} exists and is not a training run of ours (no run.json of '{FORMAT}'); "
                 "choose another"
             )
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Make the folder. Within: no other process gets here; InputError while another one is."""
+        self._make()
+        with locked(str(self.path)):
+            yield
+
     def claim(self, config: dict[str, Any]) -> None:
         """Make the folder and write down whose it is, with the options of the newest start."""
+        self._make()
+        write_json(self._marker, {"format": FORMAT, "config": config})
+
+    def _make(self) -> None:
         with checkpoint.storage_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-        write_json(self._marker, {"format": FORMAT, "config": config})
 
     def _is_ours(self) -> bool:
         try:
@@ -83,7 +97,7 @@ class RunFolder:
     def record(self, record: dict[str, Any]) -> None:
         """Add one line to the history."""
         with checkpoint.storage_errors(self.history), self.history.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+            file.write(json.dumps(record, allow_nan=False) + "\n")
 
     def read_history(self) -> list[dict[str, Any]]:
         """The records, one for each epoch. A last line without its end was torn by a kill: it was never written."""
@@ -91,14 +105,15 @@ class RunFolder:
             return []
         lines = self.history.read_bytes().split(b"\n")[:-1]
         try:
-            return [json.loads(line) for line in lines]
+            # NaN, which is no JSON, stood in earlier versions where no class could be scored.
+            return [json.loads(line, parse_constant=lambda _: None) for line in lines]
         except ValueError as error:
             raise InputError(f"{self.history} is damaged ({error}); move it away to go on without it") from error
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` so that readers see the old file or the new one."""
-    replace_text(path, json.dumps(value, indent=2) + "\n")
+    replace_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def replace_text(path: Path, text: str) -> None:

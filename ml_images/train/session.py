@@ -57,20 +57,20 @@ class Session:
             state, device = self._built = self._built or build(job, inputs, comm)
             task = make_task(job, inputs, state, device, comm, stages)
         try:
-            start, told = open_run(job, self._config, inputs, task, comm, self._commit)
-            journal = open_journal(job, self._config, task, inputs, start, comm, device, stages, told)
-            self._stop = self._stop or self._stop_on()
-            try:
-                self._end = self._fit(task, start, journal, stop)
-            except RanksLost:
-                journal.finish()
-                raise
+            with open_run(job, self._config, inputs, task, comm, self._commit) as (start, told):
+                journal = open_journal(job, self._config, task, inputs, start, comm, device, stages, told)
+                self._stop = self._stop or self._stop_on()
+                try:
+                    self._end = self._fit(task, start, journal, stop)
+                except RanksLost:
+                    journal.finish()
+                    raise
+                if self._end.epoch < job.epochs:
+                    return False
+                write_report(job, self._config, inputs, self._end, comm)
+                return True
         finally:
             task.average.close()
-        if self._end.epoch < job.epochs:
-            return False
-        write_report(job, self._config, inputs, self._end, comm)
-        return True
 
     def _fit(self, task: Task, start: Position, journal: Journal, stop: Callable[[], bool]) -> Position:
         commit = self._commit

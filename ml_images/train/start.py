@@ -1,7 +1,10 @@
 """Where a run begins: with weights from a seed, with those of another network, or where it was interrupted."""
 
 import dataclasses
+import logging
 import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ from ml_images.train.loop import Reading, Task
 from ml_images.train.losses import make_loss
 from ml_images.train.model import build_model
 from ml_images.train.optimizers import build_optimizer
+from ml_images.train.picture_sizes import check_picture_sizes
 from ml_images.train.plan import EpochPlan
 from ml_images.train.rank_0 import from_rank_0
 from ml_images.train.run_folder import RunFolder
@@ -30,12 +34,15 @@ from ml_images.train.run_state import RunState
 
 WHITENED = 2048  # pictures that whitening looks at: two million patches, of which 12 by 12 covariances are wanted
 
+log = logging.getLogger(__name__)
+
 
 def build(job: TrainJob, inputs: Inputs, comm: Comm) -> tuple[RunState, torch.device]:
     """The network and all that is trained with it, on this rank's device, weights drawn from the seed.
 
-    Raises InputError, on all ranks, for stages that the network has not.
+    Raises InputError, on all ranks, for stages that the network has not, and for pictures that it does not take.
     """
+    check_picture_sizes(job, comm)
     torch.set_num_threads(max(1, min(torch.get_num_threads(), len(os.sched_getaffinity(0)) // comm.local_size)))
     torch.manual_seed(job.seed)
     device = torch.device("cuda", comm.local_rank) if torch.cuda.is_available() else torch.device("cpu")
@@ -49,41 +56,62 @@ def build(job: TrainJob, inputs: Inputs, comm: Comm) -> tuple[RunState, torch.de
     return RunState(model, build_optimizer(job.optim, model), loss, mean), device
 
 
+@contextmanager
 def open_run(
     job: TrainJob, config: dict[str, Any], inputs: Inputs, task: Task, comm: Comm, commit: Commit | None = None
-) -> tuple[Position, str]:
-    """Put all ranks where the run goes on, at its start or at a checkpoint, and then claim the output folder.
+) -> Iterator[tuple[Position, str]]:
+    """Put all ranks where the run goes on, at its start or at a checkpoint; within, the output folder is this run's.
 
-    Where rank 0 has been in the run already, with other ranks, it goes on at its `commit`. Returns the place, and one
-    line on what it began with, "" where there is nothing to say.
+    Where rank 0 has been in the run already, with other ranks, it goes on at its `commit`. Gives the place, and one
+    line on what it began with, "" where there is nothing to say. Raises InputError, on all ranks, while another run
+    writes into the folder.
     """
     folder = RunFolder(job.output)
+    with ExitStack() as held:
 
-    def claim() -> Any:
-        if commit and commit.position:
-            position = continue_from(commit.position, task.reading, job.epochs, inputs.plan)
-            commit.restore(task.state)
+        def claim() -> Any:
+            if commit and commit.position:
+                _hold_again(folder, held)
+                position = continue_from(commit.position, task.reading, job.epochs, inputs.plan)
+                commit.restore(task.state)
+                folder.forget_after(position.epoch)
+                return [
+                    dataclasses.asdict(position),
+                    f"the ranks have changed: {comm.size} go on behind step {position.step}",
+                ]
+            folder.refuse_foreign()
+            is_there = folder.path.is_dir()
+            if is_there:
+                held.enter_context(folder.locked())
+            start = folder.find_start(job.resume)
+            if start is None:
+                position = Position(0, 0, inputs.plan.steps, task.reading.state_dict())
+                told = begin(job, inputs, task.state)
+            else:
+                position = continue_from(start.position, task.reading, job.epochs, inputs.plan)
+                told = ""
+                go_on(job, start, task.state)
+            if not is_there:  # only now: a start that is refused leaves the folder as it was
+                held.enter_context(folder.locked())
+            folder.claim(config)
             folder.forget_after(position.epoch)
-            return [
-                dataclasses.asdict(position),
-                f"the ranks have changed: {comm.size} go on behind step {position.step}",
-            ]
-        folder.refuse_foreign()
-        start = folder.find_start(job.resume)
-        if start is None:
-            position = Position(0, 0, inputs.plan.steps, task.reading.state_dict())
-            told = begin(job, inputs, task.state)
-        else:
-            position = continue_from(start.position, task.reading, job.epochs, inputs.plan)
-            told = ""
-            go_on(job, start, task.state)
-        folder.claim(config)  # only now: a start that is refused leaves the folder as it was
-        folder.forget_after(position.epoch)
-        return [dataclasses.asdict(position), told]
+            return [dataclasses.asdict(position), told]
 
-    position, told = from_rank_0(comm, claim, "start")
-    task.state.share(comm)
-    return Position(**position), told
+        position, told = from_rank_0(comm, claim, "start")
+        task.state.share(comm)
+        yield Position(**position), told
+
+
+def _hold_again(folder: RunFolder, held: ExitStack) -> None:
+    """Lock the folder of a run that goes on without a rank that had locked it.
+
+    A lost machine keeps its lock on a shared file system until the server has given it up, minutes perhaps: the run
+    does not end for that.
+    """
+    try:
+        held.enter_context(folder.locked())
+    except InputError as error:
+        log.warning("%s; going on without the lock, which a lost rank of this run may hold", error)
 
 
 def begin(job: TrainJob, inputs: Inputs, state: RunState) -> str:
@@ -94,7 +122,7 @@ def begin(job: TrainJob, inputs: Inputs, state: RunState) -> str:
     if job.prior_bias:
         assert inputs.counts is not None
         try:
-            start_from_prior(state.model, inputs.counts)
+            start_from_prior(state.model, inputs.counts, job.loss.activation)
         except ValueError as error:
             raise InputError(f"prior_bias=true does not go with model.name={job.model.name}: {error}") from error
     if job.model.whitening:

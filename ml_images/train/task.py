@@ -34,10 +34,12 @@ def make_task(job: TrainJob, inputs: Inputs, state: RunState, device: torch.devi
             images = recolour(images, data.augmentation, data.colour, chances)
         images = normalise(images, data.augmentation, job.engine.memory_format)
         targets = from_sparse(batch.targets, inputs.train.num_classes, batch.mask, device, job.loss.unlisted_is)
-        if batch.mask.all() or not batch.mask.any():
-            return images, targets
-        there = targets.rows  # black pictures would spoil batch norm, and the mean loss
-        return images[there], Targets(*(part[there] for part in targets))
+        if not batch.mask.all():
+            # A picture that was left out becomes an even grey without labels. Were the batch made smaller, a rank that
+            # lost one would count its others for more than another rank does, and where one alone is left batch norm
+            # would have nothing to take a variance of. The price: batch norm sees the grey, not black, in its place.
+            images.masked_fill_(~targets.rows.view(-1, 1, 1, 1), 0.0)  # in place: it keeps the memory format
+        return images, targets
 
     def evaluate_split() -> Evaluation | None:
         if not inputs.val.rows:
@@ -58,7 +60,7 @@ def make_task(job: TrainJob, inputs: Inputs, state: RunState, device: torch.devi
                 inputs.classes,
                 scratch,
                 job.loss.unlisted_is,
-                "softmax" if job.loss.name == "softmax" else "sigmoid",
+                job.loss.activation,
             )
         return dataclasses.replace(found, left_out=inputs.val.rows - found.rows)
 

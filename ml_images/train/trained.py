@@ -18,14 +18,15 @@ from ml_images.train.backbone import take_backbone
 from ml_images.train.calibration import Activation
 from ml_images.train.heads import head_of
 from ml_images.train.known_labels import Unlisted
-from ml_images.train.networks import build_network, check_name
+from ml_images.train.networks import WithoutMemory, build_network, check_name
 from ml_images.train.transforms import Preprocessing
 
 
 @dataclass(frozen=True, eq=False)
 class Trained:
     """model: images (batch, 3, side, side) as transforms.normalise makes them -> logits (batch, classes), in evaluation
-    mode, on the CPU; image_size, preprocessing: what the run evaluated with; run: its configuration."""
+    mode, on the CPU; image_size, preprocessing: what the run evaluated with; run: its configuration; class_names: one
+    an output, None where the data set of the run told none."""
 
     model: nn.Module
     num_classes: int
@@ -34,6 +35,7 @@ class Trained:
     step: int
     is_mean: bool  # of the weights over the last steps, not those of the last one
     run: Mapping[str, Any]
+    class_names: tuple[str, ...] | None
 
     @property
     def activation(self) -> Activation:
@@ -80,7 +82,9 @@ def load_trained(path: Path) -> Trained:
             f"checkpoint: {path} is of a run that this version does not know ({type(error).__name__}: {error})"
         ) from error
     weights, is_mean = checkpoint.weights_to_use(found.tensors)
-    num_classes = _classes_of(name, weights, path)
+    num_classes, names = _classes_of(name, weights, path), found.class_names
+    if names is not None and len(names) != num_classes:
+        raise InputError(f"checkpoint: {path} has {len(names)} names for {num_classes} classes")
     model = build_network(name, num_classes)
     take_backbone(model, weights, str(path))
     return Trained(
@@ -91,6 +95,7 @@ def load_trained(path: Path) -> Trained:
         step=found.position.step,
         is_mean=is_mean,
         run=found.config,
+        class_names=None if names is None else tuple(names),
     )
 
 
@@ -101,7 +106,7 @@ def choose_device(number: int = 0) -> torch.device:
 
 def _classes_of(name: str, weights: Mapping[str, Tensor], path: Path) -> int:
     """How many outputs the head has, whose name the network alone knows."""
-    with torch.device("meta"):
+    with WithoutMemory():
         head, _ = head_of(build_network(name, 2))
     if f"{head}.weight" not in weights:
         raise InputError(f"checkpoint: {path} has no weights of '{head}', the head of a {name}")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ml_images import schemas
-from ml_images.train.class_names import class_names
+from ml_images.train.class_names import numbers_for_names
 from ml_images.train.class_tables import read_hierarchy, read_training_images
 from ml_images.train.comm import Comm
 from ml_images.train.data import DataConfig, open_reader
@@ -20,7 +20,7 @@ from ml_images.train.dataset import Split
 from ml_images.train.decode import ChooseCrop, decode_crop
 from ml_images.train.evaluation import score
 from ml_images.train.known_labels import Unlisted
-from ml_images.train.metrics import ClassFacts, Scored
+from ml_images.train.metrics import ClassFacts, Scored, why_not_scored
 from ml_images.train.order import EpochOrder
 from ml_images.train.plan import evaluation_stretch
 from ml_images.train.reader import Batch, Row, SparseTargets
@@ -88,13 +88,14 @@ def class_facts(split: Split, train: Split | None) -> ClassFacts:
     )
 
 
-def per_class_table(found: Scored, image_size: int, vocabulary: pa.Table | None) -> pa.Table:
-    """A row a class (schemas.CLASS_SCORES); no average precision without a positive and a negative."""
+def per_class_table(found: Scored, image_size: int, names: tuple[str, ...] | None) -> pa.Table:
+    """A row a class (schemas.CLASS_SCORES), called by its number where there are no names; no average precision without
+    a positive and a negative."""
     num_classes = len(found.positives)
     return pa.table(
         [
             np.arange(num_classes, dtype=np.int32),
-            class_names(vocabulary, num_classes),
+            names or numbers_for_names(num_classes),
             np.full(num_classes, image_size, np.int32),
             found.positives,
             found.known,
@@ -107,6 +108,8 @@ def per_class_table(found: Scored, image_size: int, vocabulary: pa.Table | None)
 def summarise(report: dict[str, Any]) -> str:
     """What a report of metrics.Scored says, in a line."""
     classes, single = report["classes"], report["single_label"]
+    if not classes["scored"]:
+        return f"{report['images']} images without mAP: {why_not_scored(classes)}"
     parts = [
         f"mAP {_shown(report['mean_average_precision'])} (random scores {_shown(report['prior'])}) over "
         f"{classes['scored']} of {classes['all']} classes and {report['images']} images",

@@ -6,7 +6,9 @@ from trained_builder import untrained, write_checkpoint
 
 from ml_images import entry
 from ml_images.errors import InputError
+from ml_images.hierarchy.vocabulary import parse_vocabulary, to_table
 from ml_images.jobs import classify
+from ml_images.storage import tables
 
 NAMES = ("animal", "dog", "cat", "plant", "tree", "flower")
 TEXT = "".join(f"n0000000{number}\t-1\t{name}, other name\n" for number, name in enumerate(NAMES))
@@ -86,12 +88,28 @@ def test_more_pictures_than_the_network_gets_at_once_are_all_told(
     assert capsys.readouterr().out == together
 
 
-def test_without_a_vocabulary_classes_are_told_by_number(
+def test_names_come_with_the_checkpoint_whatever_folder_it_is_used_in(
+    photos: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here, at the relative path that the run's options have, lies another data set with as many classes."""
+    other = TEXT.replace("dog", "wrong").replace("animal", "wrong")
+    tables.write_part(f"{tmp_path}/data/_vocabulary", to_table(parse_vocabulary(other.encode(), "v")))
+    path = write_checkpoint(tmp_path / "run", untrained(), class_names=NAMES, data={"path": "data"})
+    monkeypatch.chdir(tmp_path)
+    assert classify.main([f"checkpoint={path}", "top=0", photos[0]]) == entry.DONE
+    told = capsys.readouterr()
+    assert sorted(line.split()[1] for line in told.out.splitlines()[1:]) == sorted(NAMES)
+    assert told.err == ""
+
+
+def test_without_names_classes_are_told_by_number_which_is_said(
     words: list[str], photos: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert classify.main([words[0], "top=0", photos[0]]) == entry.DONE
-    names = [line.split()[1:] for line in capsys.readouterr().out.splitlines()[1:]]
+    told = capsys.readouterr()
+    names = [line.split()[1:] for line in told.out.splitlines()[1:]]
     assert sorted(names) == [[str(number), f"({number})"] for number in range(6)]
+    assert told.err == "the checkpoint has no names of classes; vocabulary=... would tell them\n"
 
 
 def test_wrong_words_are_one_line(words: list[str], photos: list[str], tmp_path: Path) -> None:

@@ -76,6 +76,7 @@ def test_the_table_has_each_class_at_each_size(run: Path, tmp_path: Path) -> Non
         ("batch_size=-1", "batch_size must be >= 0, got -1"),
         ("checkpoint=missing", "is not a whole checkpoint"),
         ("data=missing", "is missing, expected a data set folder"),
+        ("scratch=/missing", "scratch: '/missing' is no folder"),
     ],
 )
 def test_wrong_input_is_one_line_and_writes_nothing(changed: str, says: str, run: Path, tmp_path: Path) -> None:

@@ -21,8 +21,12 @@ from ml_images.train.trained import load_trained
 
 def network(chain: Any, folder: Path) -> Path:
     """A network of random weights, for the classes of the sample."""
-    classes = pq.read_table(chain.annotate / "vocabulary").num_rows
-    return write_checkpoint(folder, untrained(num_classes=classes))
+    names = class_names(chain)
+    return write_checkpoint(folder, untrained(num_classes=len(names)), class_names=names)
+
+
+def class_names(chain: Any) -> list[str]:
+    return [names[0] for names in pq.read_table(chain.annotate / "vocabulary")["names"].to_pylist()]
 
 
 def scored(checkpoint: Path, pictures: dict[str, bytes]) -> dict[str, np.ndarray]:
@@ -92,7 +96,7 @@ def test_a_split_of_a_data_set_with_names(chain: Any, spark: object, tmp_path: P
     checkpoint, dataset = network(chain, tmp_path), chain.materialize / "dataset"
     words = [f"pictures={dataset}", "split=val", f"checkpoint={checkpoint}", f"output={tmp_path}/out", "names=true"]
     assert predict.main([*words, "top=2"]) == 0
-    names = [names[0] for names in pq.read_table(chain.annotate / "vocabulary")["names"].to_pylist()]
+    names = class_names(chain)
     rows = pq.read_table(tmp_path / "out" / "predictions").to_pylist()
     assert sorted(row["key"] for row in rows) == sorted(pq.read_table(dataset / "split=val")["key"].to_pylist())
     for row in rows:
@@ -120,7 +124,7 @@ def test_wrong_input_is_one_line_and_writes_nothing(chain: Any, tmp_path: Path) 
         ("top=-1", "top must be >= 0, got -1"),
         ("batch_size=0", "batch_size must be at least 1, got 0"),
         ("max_loss=2", "max_loss is a share from 0 to 1, got 2"),
-        ("names=true", "names=true, but neither"),
+        ("names=true", "names=true, but the checkpoint has no names"),
     ):
         with pytest.raises(InputError, match=says) as caught:
             predict.main([*words, changed])

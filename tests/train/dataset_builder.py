@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -56,9 +56,10 @@ def write_dataset(
     files: int = 2,
     lanes: int = 1,
     factors: Sequence[float] = (),
+    broken: Collection[int] = (),
 ) -> Path:
     """A data set whose splits have row groups of the given sizes, dealt to `files` files. Row i of the training split
-    has the replication factors[i % len(factors)]. Returns `root`."""
+    has the replication factors[i % len(factors)]; the picture of those in `broken` is none. Returns `root`."""
     root.mkdir(parents=True)
     splits: dict[str, dict[str, int]] = {}
     for name, sizes in (("train", train), ("val", val), ("test", ())):
@@ -67,6 +68,8 @@ def write_dataset(
         made, listed = rows(sum(sizes), name, num_classes), {}
         for index, row in enumerate(made if name == "train" and factors else ()):
             row["replication"] = factors[index % len(factors)]
+        for index in broken if name == "train" else ():
+            made[index]["image"] = b"\xff\xd8\xff\xe0 no picture"
         starts, parts = np.cumsum([0, *sizes]), min(files, len(sizes))
         for part in range(parts):
             file = folder / f"part-{part:05d}.parquet"
@@ -81,7 +84,8 @@ def write_dataset(
     write_metadata(root, {ROW_GROUPS: b"{}"})
     manifest: dict[str, object] = {"num_classes": num_classes, "lanes": lanes, "splits": splits}
     if factors:
-        manifest["replication"] = {"kind": "uniform"}
+        told = {"train_rows": sum(train), "epoch_rows": 0, "classes_repeated": 0, "largest_factor": 1, "shares": {}}
+        manifest["replication"] = told
     (root / "_manifest.json").write_text(json.dumps(manifest))
     (root / "_SUCCESS").touch()
     return root

@@ -27,11 +27,17 @@ def test_best_classes_are_those_of_a_slow_sort(scores: NDArray[np.float32], top:
     offsets, classes, kept = best_classes(torch.from_numpy(scores), TopConfig(top, above))
     assert (offsets.dtype, classes.dtype, kept.dtype) == (np.int32, np.int32, np.float32)
     for number, row in enumerate(scores.tolist()):
-        wanted = sorted((-score, place) for place, score in enumerate(row) if score > above)[: top or None]
+        wanted = sorted((-score, place) for place, score in enumerate(row) if score > above or not above)[: top or None]
         told = slice(offsets[number], offsets[number + 1])
         assert classes[told].tolist() == [place for _, place in wanted]
         assert kept[told].tolist() == [-score for score, _ in wanted]
     assert offsets[-1] == len(classes) == len(kept)
+
+
+def test_all_classes_are_told_where_all_are_asked_for_also_those_whose_score_is_too_small_for_a_number() -> None:
+    scores = torch.tensor([[0.0, 120.0, 3.0]]).softmax(dim=1)
+    assert best_classes(scores, TopConfig(top=0)).classes.tolist() == [1, 0, 2]
+    assert best_classes(scores, TopConfig(top=0, above=1e-30)).classes.tolist() == [1]
 
 
 def test_predictions_are_lists_of_classes_scores_and_names(tmp_path: Path) -> None:

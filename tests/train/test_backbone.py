@@ -56,6 +56,16 @@ def test_of_a_checkpoint_the_mean_of_weights_is_read_where_there_is_one(tmp_path
     assert torch.equal(model.state_dict()["features.0.weight"], used.state_dict()["features.0.weight"])
 
 
+def test_a_damaged_checkpoint_is_no_start(tmp_path: Path) -> None:
+    path, model = write_checkpoint(tmp_path, tiny(3, 1)), tiny(3, 2)
+    before, content = state(model), bytearray(path.read_bytes())
+    content[-100] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"^cannot read weights: .* is damaged: its digest does not fit its tensors$"):
+        load_backbone(model, path)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
 def test_weights_of_another_network_are_refused_by_name() -> None:
     weights = state(tiny(3, 1))
     weights["features.0.weight"] = torch.zeros(16, 3, 5, 5)
@@ -75,6 +85,18 @@ def test_a_file_with_weights_of_another_network_says_which_option_is_to_be_chang
     safetensors.torch.save_file({"conv1.weight": torch.zeros(1)}, tmp_path / "resnet.safetensors")
     with pytest.raises(InputError, match=r"18 missing .*; model\.name must be the network that it was trained with$"):
         load_backbone(tiny(4, 2), tmp_path / "resnet.safetensors")
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path, bad: float) -> None:
+    weights = state(tiny(3, 1))
+    weights["features.3.weight"][1, 2, 0, 0] = bad
+    path = tmp_path / "old.safetensors"
+    safetensors.torch.save_file(weights, path)
+    with pytest.raises(
+        InputError, match=r"old.safetensors has numbers .* not finite, in 1 tensors, first 'features.3.w"
+    ):
+        load_backbone(tiny(3, 2), path)
 
 
 def test_a_refused_file_leaves_the_model_as_it_was(tmp_path: Path) -> None:

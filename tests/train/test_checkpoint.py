@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from ml_images.errors import InputError, StorageError
 from ml_images.train import checkpoint
@@ -72,6 +74,32 @@ def test_a_damaged_checkpoint_is_skipped_for_the_one_before(
     assert path.name in caplog.text
     with pytest.raises(Unreadable):
         checkpoint.load(path.with_name(f"{path.name}.unreadable"))
+
+
+@pytest.mark.parametrize(("was", "now"), [('"step\\": 23', '"step\\": 99'), ('"epochs\\": 3', '"epochs\\": 7')])
+def test_what_the_header_says_of_the_run_is_under_a_digest_too(tmp_path: Path, was: str, now: str) -> None:
+    path = checkpoint.save(tmp_path, state(23, 0.5), keep=2)
+    content = path.read_bytes()
+    assert content.count(was.encode()) == 1
+    path.write_bytes(content.replace(was.encode(), now.encode()))
+    with pytest.raises(Unreadable, match=r"is not a whole checkpoint: its digest does not fit what its header says$"):
+        checkpoint.load(path)
+
+
+def test_a_best_checkpoint_whose_score_was_damaged_is_followed_by_the_next_one(tmp_path: Path) -> None:
+    best = tmp_path / "best.safetensors"
+    checkpoint.save(tmp_path, state(1, 0.5), keep=1)
+    best.write_bytes(best.read_bytes().replace(b'"score\\": 0.5', b'"score\\": 9.5'))
+    checkpoint.save(tmp_path, state(2, 0.1), keep=1)
+    assert checkpoint.load(best).score == 0.1
+
+
+def test_a_file_of_an_earlier_version_which_had_one_digest_is_read(tmp_path: Path) -> None:
+    path = checkpoint.save(tmp_path, state(23), keep=2)
+    with safe_open(path, framework="pt") as file:
+        about = file.metadata()["ml-images"]
+    save_file(load_file(path), path, {"ml-images": about})
+    assert checkpoint.load(path).position == at(23)
 
 
 def test_a_file_of_an_earlier_format_is_refused_with_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

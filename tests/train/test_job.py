@@ -1,14 +1,11 @@
-from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
-import torch
 
 from ml_images import config
 from ml_images.errors import InputError
 from ml_images.train.data import DataConfig
 from ml_images.train.job import TrainJob
-from ml_images.train.model import ModelConfig, build_model
 from ml_images.train.schedule import ScheduleConfig, lr_schedule, peak_lr
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -44,22 +41,12 @@ def test_options_come_from_files_and_words() -> None:
         (["data.path=x", "output=y", f"seed={2**64}"], r"seed must be in \[0, 2\*\*63\), got 1844"),
         (["data.path=x", "output=y", "optim.lr=.nan"], "optim.lr must be > 0 and finite, got nan"),
         (
-            ["data.path=x", "output=y", "data.batch_size=1", "data.image_size=32"],
-            "data.batch_size=1 with data.image_size=32: the last map of a ResNet is 1x1",
-        ),
-        (
-            [
-                "data.path=x",
-                "output=y",
-                "data.batch_size=1",
-                "resolution.sizes=[48,32]",
-                "resolution.from_epochs=[0,1]",
-            ],
-            "data.batch_size=1 with data.image_size=32: the last map",
-        ),
-        (
             ["data.path=x", "output=y", "loss.name=ml_images", "engine.accumulate=4"],
             "loss.name=ml_images counts each batch as a step: engine.accumulate must be 1, got 4",
+        ),
+        (
+            ["data.path=x", "output=y", "loss.name=two_way", "engine.accumulate=2"],
+            "loss.name=two_way compares the images of a batch with each other: engine.accumulate must be 1, got 2",
         ),
         (["data.path=x", "output=y", "engine.accumulate=0"], "engine.accumulate must be >= 1, got 0"),
         (["data.path=x", "output=y", "engine.precision=fp16"], "option 'engine.precision'"),
@@ -69,15 +56,6 @@ def test_options_come_from_files_and_words() -> None:
 def test_wrong_options_end_in_one_line(words: list[str], line: str) -> None:
     with pytest.raises(InputError, match=line):
         config.load(TrainJob, words, program="train.py")
-
-
-def test_the_smallest_batches_that_batch_norm_can_take_are_let_through() -> None:
-    TrainJob(output="run", data=DataConfig(path="x", batch_size=1, image_size=33))
-    TrainJob(output="run", data=DataConfig(path="x", batch_size=1, image_size=32), model=ModelConfig("tiny_cnn"))
-    for batch_size, image_size, fits in ((1, 33, True), (2, 32, True), (1, 32, False)):
-        images = torch.zeros(batch_size, 3, image_size, image_size)
-        with nullcontext() if fits else pytest.raises(ValueError, match="more than 1 value per channel"):
-            build_model(ModelConfig("resnet18"), 2)(images)
 
 
 def test_warm_up_must_end_within_the_run() -> None:

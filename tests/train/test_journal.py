@@ -32,7 +32,7 @@ def open_journal(folder: RunFolder, scalars: Scalars, out: io.StringIO, stages: 
     folder.claim({})
     model = build_model(ModelConfig("tiny_cnn"), 2)
     state = RunState(model, build_optimizer(OptimConfig(), model), make_loss(LossConfig(), 2, LocalComm()))
-    return RunJournal(folder, Progress(out, 2, 64), scalars, state, {"seed": 3}, 64, keep=2, stages=stages)
+    return RunJournal(folder, Progress(out, 2, 64), scalars, state, {"seed": 3}, 64, 2, stages, ["cat", "dog"])
 
 
 def test_a_checkpoint_that_could_not_be_written_ends_the_run_at_a_later_step(tmp_path: Path) -> None:
@@ -76,4 +76,21 @@ def test_an_epoch_is_told_drawn_and_kept(tmp_path: Path) -> None:
     assert "; 3 pictures left out; validation mAP 0.6000 (random scores 0.2000)" in told
     kept = checkpoint.latest(folder.checkpoints)
     assert kept is not None
-    assert (kept.score, kept.config) == (0.6, {"seed": 3})
+    assert (kept.score, kept.config, kept.class_names) == (0.6, {"seed": 3}, ["cat", "dog"])
+
+
+def test_an_epoch_in_which_no_class_could_be_scored_is_told_with_the_reason_and_kept_as_json(tmp_path: Path) -> None:
+    folder, scalars, out = RunFolder(str(tmp_path / "run")), Scalars(), io.StringIO()
+    journal = open_journal(folder, scalars, out, Stages())
+    classes = {"all": 2, "scored": 0, "all_unknown": 0, "no_positive": 1, "no_negative": 1}
+    times = {"elapsed_s": 4.0, "waited_s": 1.0, "skipped_images": 0, "steps_per_s": 0.5}
+    nothing = Evaluation(1, 0.7, None, None, 0, 1, report={"classes": classes})
+    journal.epoch({"epoch": 1, "step": 2, "loss": 0.8, **times}, nothing)
+
+    def refuse(word: str) -> None:
+        raise AssertionError(word)
+
+    record = json.loads(folder.history.read_text(), parse_constant=refuse)
+    assert record["validation"]["mean_average_precision"] is record["validation"]["prior"] is None
+    assert "validation of 1 images without mAP: no class can be scored: of 2, 1 are" in out.getvalue()
+    assert [tag for tag, _, _ in scalars.written] == ["train/images_per_s", "validation/loss"]

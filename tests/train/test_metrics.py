@@ -5,13 +5,15 @@ from contextlib import closing
 
 import numpy as np
 import pytest
+import torch
 from dense_labels import labels_of
 from numpy.typing import NDArray
 from rank_threads import on_ranks
 
 from ml_images.schemas import UNKNOWN
+from ml_images.train.calibration import Activation
 from ml_images.train.comm import Comm, LocalComm
-from ml_images.train.metrics import NO_FACTS, ClassFacts, Metrics, Scored
+from ml_images.train.metrics import NO_FACTS, ClassFacts, Metrics, Scored, log_softmax, why_not_scored
 
 FACTS = ClassFacts(
     training_images=np.array([0, 5, 5, 500]),
@@ -21,9 +23,14 @@ FACTS = ClassFacts(
 
 
 def found(
-    scores: NDArray[np.float32], targets: NDArray[np.float32], comm: Comm, facts: ClassFacts = NO_FACTS, batch: int = 3
+    scores: NDArray[np.float32],
+    targets: NDArray[np.float32],
+    comm: Comm,
+    facts: ClassFacts = NO_FACTS,
+    batch: int = 3,
+    activation: Activation = "sigmoid",
 ) -> Scored:
-    with closing(Metrics(scores.shape[1], facts)) as metrics:
+    with closing(Metrics(scores.shape[1], facts, activation)) as metrics:
         for start in range(0, len(scores), batch):
             part = slice(start, start + batch)
             metrics.update(scores[part], labels_of(targets[part]))
@@ -45,6 +52,33 @@ def test_known_answers() -> None:
     assert result.report["prior"] == pytest.approx((2 / 4 + 1 / 3) / 2)
     assert result.report["cells"] == {"known": 4 + 4 + 3 + 0 + 3, "positive": 2 + 0 + 3 + 0 + 1}
     assert result.report["images"] == result.images == 4
+
+
+def test_a_softmax_ranks_probabilities_which_have_another_order_than_logits() -> None:
+    """The second image is of class 0, with the lower logit and the higher probability."""
+    scores = np.array([[5, 9], [1, 0]], np.float32)
+    targets = np.array([[0, 1], [1, 0]], np.float32)
+    assert found(scores, targets, LocalComm()).average_precision.tolist() == [0.5, 1]
+    assert found(scores, targets, LocalComm(), activation="softmax").average_precision.tolist() == [1, 1]
+    twice = found(log_softmax(scores), targets, LocalComm(), activation="softmax")  # as several views are told
+    assert twice.average_precision.tolist() == [1, 1]
+
+
+def test_probabilities_that_float32_rounds_to_0_or_1_keep_their_order() -> None:
+    logits = np.array([[x, 0] for x in (-200, -150, 20, 25, 30)], np.float32)
+    assert set(torch.from_numpy(logits).softmax(dim=1)[:, 0].tolist()) == {0, 1}
+    for views in (logits, log_softmax(logits), logits + 1000):
+        assert np.argsort(log_softmax(views)[:, 0]).tolist() == [0, 1, 2, 3, 4]
+        assert len(np.unique(log_softmax(views)[:, 0])) == 5
+
+
+def test_why_there_is_no_average_precision_is_told_by_numbers() -> None:
+    targets = np.array([[0, 1, 1, UNKNOWN], [0, 1, 1, UNKNOWN]], np.float32)
+    result = found(np.zeros((2, 4), np.float32), targets, LocalComm())
+    assert result.report["mean_average_precision"] is None
+    assert why_not_scored(result.report["classes"]) == (
+        "no class can be scored: of 4, 1 are without a positive image, 2 without a negative one, 1 without either"
+    )
 
 
 def test_without_images_nothing_is_scored() -> None:

@@ -113,3 +113,19 @@ def test_every_rank_gets_what_the_first_remembers(name: str, steps: int) -> None
     assert set(expected) == set(found)
     assert bool(expected) == (steps > 0)
     assert all(torch.equal(expected[key], found[key]) for key in expected)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_loaded_lies_in_memory_as_the_optimizer_made_it(name: str) -> None:
+    torch.manual_seed(0)
+    model = nn.Conv2d(4, 8, 3).to(memory_format=torch.channels_last)
+    optimizer = build_optimizer(OptimConfig(name, lr=0.1), model)
+    model(torch.ones(1, 4, 5, 5).to(memory_format=torch.channels_last)).sum().backward()
+    optimizer.step()
+    made = state_tensors(model, optimizer)
+    layout = {key: tensor.stride() for key, tensor in made.items()}
+    assert (3 * 3 * 4, 1, 3 * 4, 4) in layout.values()
+    load_state_tensors(model, optimizer, {key: tensor.contiguous() for key, tensor in made.items()})
+    loaded = state_tensors(model, optimizer)
+    assert {key: tensor.stride() for key, tensor in loaded.items()} == layout
+    assert all(torch.equal(loaded[key], tensor) for key, tensor in made.items())

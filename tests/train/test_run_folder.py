@@ -91,6 +91,13 @@ def test_a_torn_last_line_of_the_history_was_never_written(tmp_path: Path) -> No
         folder.read_history()
 
 
+def test_an_early_history_with_nan_is_read_and_written_as_json(tmp_path: Path) -> None:
+    folder = with_checkpoints(tmp_path)
+    folder.history.write_text('{"epoch": 1, "validation": {"mean_average_precision": NaN}}\n')
+    folder.forget_after(1)
+    assert json.loads(folder.history.read_text())["validation"] == {"mean_average_precision": None}
+
+
 def test_where_a_run_starts(tmp_path: Path) -> None:
     fresh = with_checkpoints(tmp_path / "fresh")
     assert fresh.find_start("auto") is None

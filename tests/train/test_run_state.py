@@ -20,10 +20,15 @@ AT = Position(1, 1, 10, {"epoch": 0, "place": 2})
 
 
 def make(
-    optim: OptimConfig | None = None, loss: LossConfig | None = None, *, seed: int = 0, mean: bool = False
+    optim: OptimConfig | None = None,
+    loss: LossConfig | None = None,
+    *,
+    seed: int = 0,
+    mean: bool = False,
+    memory_format: torch.memory_format = torch.contiguous_format,
 ) -> RunState:
     torch.manual_seed(seed)
-    model = build_model(ModelConfig("tiny_cnn"), 4)
+    model = build_model(ModelConfig("tiny_cnn"), 4).to(memory_format=memory_format)
     made = make_loss(loss or LossConfig(), 4, LocalComm())
     return RunState(model, build_optimizer(optim or OptimConfig(), model), made, WeightMean(model) if mean else None)
 
@@ -50,6 +55,7 @@ EVERY: dict[str, dict[str, Any]] = {
     "adamw": {"optim": OptimConfig("adamw")},
     "lars and a mean": {"optim": OptimConfig("lars"), "mean": True},
     "lamb and counters": {"optim": OptimConfig("lamb"), "loss": LossConfig("ml_images")},
+    "lamb and channels last": {"optim": OptimConfig("lamb"), "memory_format": torch.channels_last},
     "counters and a mean": {"loss": LossConfig("ml_images"), "mean": True},
 }
 

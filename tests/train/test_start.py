@@ -90,7 +90,8 @@ def test_a_run_that_begins_anew_takes_the_weights_of_another_network_and_says_so
     save_file(weights | {"fc.weight": torch.zeros(9, 64), "fc.bias": torch.zeros(9)}, tmp_path / "weights.safetensors")
     options = {"start_from": str(tmp_path / "weights.safetensors"), "prior_bias": True, "ema": EmaConfig(1.0)}
     job, inputs, task = prepared(dataset, tmp_path / "run", **options)
-    position, told = open_run(job, {}, inputs, task, LocalComm())
+    with open_run(job, {}, inputs, task, LocalComm()) as (position, told):
+        pass
     assert (position.step, position.epoch, position.steps_per_epoch) == (0, 0, 16)
     assert "drawn anew: fc.bias, fc.weight (6 classes here, 9 there)" in told
     found = task.state.tensors()
@@ -98,6 +99,13 @@ def test_a_run_that_begins_anew_takes_the_weights_of_another_network_and_says_so
     assert torch.sigmoid(found["model.fc.bias"])[1:5].tolist() == pytest.approx([0.25, 0.5, 0.75, 1 - 0.5 / 192])
     assert all(torch.equal(found[f"mean.{name}"], found[f"model.{name}"]) for name in task.state.model.state_dict())
     assert json.loads((tmp_path / "run" / "run.json").read_text())["config"] == {}
+
+
+def test_the_head_of_a_softmax_begins_at_the_logarithms_of_the_frequencies(dataset: Path, tmp_path: Path) -> None:
+    job, inputs, task = prepared(dataset, tmp_path / "run", prior_bias=True, loss=LossConfig("softmax"))
+    begin(job, inputs, task.state)
+    bias = task.state.model.get_parameter("fc.bias").detach()
+    assert bias[1:4].exp().tolist() == pytest.approx([0.25, 0.5, 0.75])
 
 
 def test_a_head_that_comes_with_the_weights_keeps_its_biases(dataset: Path, tmp_path: Path) -> None:
@@ -130,7 +138,8 @@ def test_ranks_that_were_there_before_go_on_where_they_committed_and_not_at_the_
     dataset: Path, tmp_path: Path
 ) -> None:
     job, inputs, task = prepared(dataset, tmp_path / "run")
-    start, _ = open_run(job, {}, inputs, task, LocalComm())
+    with open_run(job, {}, inputs, task, LocalComm()) as (start, _):
+        pass
     commit = Commit(1)
     commit.take(task.state, dataclasses.replace(start, step=7, step_in_epoch=7, reading={**start.reading, "place": 84}))
     expected = {name: tensor.clone() for name, tensor in task.state.tensors().items()}
@@ -140,7 +149,8 @@ def test_ranks_that_were_there_before_go_on_where_they_committed_and_not_at_the_
     checkpoint.save(tmp_path / "run" / "checkpoints", Checkpoint(later, None, {}, task.state.tensors()), keep=1)
     (tmp_path / "run" / "history.jsonl").write_text('{"epoch": 1}\n')  # told, but lost with the rank that told it
     twice = dataclasses.replace(inputs, plan=plan_epoch(inputs.train, 12, 2))
-    position, told = open_run(job, {}, twice, task, LocalComm(), commit)
+    with open_run(job, {}, twice, task, LocalComm(), commit) as (position, told):
+        pass
     assert (position.step, position.epoch, position.place) == (7, 0, 84)
     assert (position.step_in_epoch, position.steps_per_epoch) == (4, 8)  # 108 rows are left: 4 steps of 24
     assert all(torch.equal(task.state.tensors()[name], tensor) for name, tensor in expected.items())
@@ -150,15 +160,48 @@ def test_ranks_that_were_there_before_go_on_where_they_committed_and_not_at_the_
 
 def test_weights_that_cannot_be_had_leave_the_folder_as_it_was(dataset: Path, tmp_path: Path) -> None:
     job, inputs, task = prepared(dataset, tmp_path / "run", start_from=str(tmp_path / "missing.safetensors"))
-    with pytest.raises(InputError, match=r"cannot read weights from .*missing.safetensors"):
-        open_run(job, {}, inputs, task, LocalComm())
+    refused = pytest.raises(InputError, match=r"cannot read weights from .*missing.safetensors")
+    with refused, open_run(job, {}, inputs, task, LocalComm()):
+        pass
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_only_one_run_at_a_time_writes_into_a_folder(dataset: Path, tmp_path: Path, is_new: bool) -> None:
+    job, inputs, task = prepared(dataset, tmp_path / "run")
+    if not is_new:
+        with open_run(job, {}, inputs, task, LocalComm()):
+            pass
+    with open_run(job, {"seed": 0}, inputs, task, LocalComm()):
+        checkpoint.save(tmp_path / "run" / "checkpoints", Checkpoint(at(1, 0), None, {}, task.state.tensors()), 1)
+        path = checkpoint.list_checkpoints(tmp_path / "run" / "checkpoints")[0]
+        path.write_bytes(b"half")  # a run that is let in would put it aside
+        refused = pytest.raises(InputError, match=r"another run is writing '.*/run': wait until it has ended, or give")
+        with refused, open_run(job, {"seed": 1}, inputs, task, LocalComm()):
+            pass
+        assert json.loads((tmp_path / "run" / "run.json").read_text())["config"] == {"seed": 0}
+        assert path.exists()
+        path.unlink()
+    with open_run(job, {"seed": 2}, inputs, task, LocalComm()):
+        assert json.loads((tmp_path / "run" / "run.json").read_text())["config"] == {"seed": 2}
+
+
+def test_a_run_that_lost_a_rank_goes_on_though_that_one_still_locks_the_folder(
+    dataset: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    job, inputs, task = prepared(dataset, tmp_path / "run")
+    commit = Commit(1)
+    with open_run(job, {}, inputs, task, LocalComm()) as (start, _):
+        commit.take(task.state, start)
+        with open_run(job, {}, inputs, task, LocalComm(), commit) as (position, _):
+            assert position == start
+    assert "going on without the lock" in caplog.text
 
 
 def test_a_network_without_a_linear_head_cannot_begin_with_the_frequencies(dataset: Path, tmp_path: Path) -> None:
     job, inputs, task = prepared(dataset, tmp_path / "run", prior_bias=True)
     state = dataclasses.replace(task.state, model=nn.Conv2d(3, 6, 1))
-    with pytest.raises(InputError, match=r"prior_bias=true does not go with model.name=tiny_cnn: the network has no"):
+    with pytest.raises(InputError, match=r"prior_bias=true does not go with model.name=tiny_cnn: its head"):
         begin(job, inputs, state)
 
 

@@ -49,7 +49,10 @@ def test_layers_compute_in_the_numbers_of_the_run(precision: str, dtype: torch.d
         assert found.model(PICTURES).dtype == dtype
 
 
-@pytest.mark.parametrize(("name", "features"), [("tiny_cnn", 64), ("resnet18", 512), ("squeezenet1_1", 512)])
+@pytest.mark.parametrize(
+    ("name", "features"),
+    [("tiny_cnn", 64), ("resnet18", 512), ("squeezenet1_1", 512), ("regnet_y_400mf", 440)],
+)
 def test_the_width_of_the_features_is_what_the_head_takes(name: str, features: int, tmp_path: Path) -> None:
     found = load_trained(write_checkpoint(tmp_path, untrained(name, 3), name=name))
     assert (found.num_features, found.num_classes) == (features, 3)

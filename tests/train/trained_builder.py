@@ -1,5 +1,6 @@
 """Checkpoints as train.py writes them, of networks that were never trained."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,12 @@ def untrained(name: str = "tiny_cnn", num_classes: int = 6, seed: int = 0) -> nn
 
 
 def write_checkpoint(
-    folder: Path, model: nn.Module, mean: nn.Module | None = None, name: str = "tiny_cnn", **changed: dict[str, Any]
+    folder: Path,
+    model: nn.Module,
+    mean: nn.Module | None = None,
+    name: str = "tiny_cnn",
+    class_names: Sequence[str] | None = None,
+    **changed: dict[str, Any],
 ) -> Path:
     """A checkpoint of `model`, and of `mean` as the mean of its weights; changed: sections of the run's options."""
     tensors: dict[str, Tensor] = {MODEL + key: tensor for key, tensor in model.state_dict().items()}
@@ -39,4 +45,4 @@ def write_checkpoint(
     data = {"path": "", "image_size": 32, "evaluation": "standard", "batch_size": 12}
     config = {"model": {"name": name}, "data": data | changed.pop("data", {}), **changed}
     position = Position(7, 7, 8, {"epoch": 0, "place": 84})
-    return checkpoint.save(folder, Checkpoint(position, None, config, tensors), 1)
+    return checkpoint.save(folder, Checkpoint(position, None, config, tensors, class_names), 1)
