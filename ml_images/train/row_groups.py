@@ -131,9 +131,8 @@ def pictures_of(table: pa.Table) -> list[memoryview]:
     places = np.frombuffer(starts, np.int32)[images.offset : images.offset + len(images) + 1].tolist()
     pictures = [content[start:end] for start, end in itertools.pairwise(places)]
     if images.null_count:
-        pictures = [
-            picture if is_there else content[:0] for picture, is_there in zip(pictures, images.is_valid(), strict=True)
-        ]
+        are_there = images.is_valid().to_pylist()
+        pictures = [picture if is_there else content[:0] for picture, is_there in zip(pictures, are_there, strict=True)]
     return pictures
 
 

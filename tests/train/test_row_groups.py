@@ -61,3 +61,6 @@ def test_a_picture_that_is_null_is_one_of_no_bytes() -> None:
     images = pa.table([pa.array([b"xy", None, b"z"], pa.binary())], names=["image"])
     assert [bytes(picture) for picture in pictures_of(images.slice(1))] == [b"", b"z"]
     assert [bytes(picture) for picture in pictures_of(images)] == [b"xy", b"", b"z"]
+    _, starts, content = pa.array([b"xy", b"gone", b"z"]).buffers()  # bytes may lie below a null
+    below = pa.Array.from_buffers(pa.binary(), 3, [images["image"].chunk(0).buffers()[0], starts, content])
+    assert [bytes(picture) for picture in pictures_of(pa.table([below], names=["image"]))] == [b"xy", b"", b"z"]
