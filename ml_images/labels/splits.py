@@ -16,7 +16,7 @@ import pyarrow as pa
 from ml_images import schemas
 from ml_images.options import option
 
-_SEEDS = 1 << 64
+SEEDS = 1 << 64
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class SplitConfig:
     fold: int = option(0, "the fold, from 0, that is split=val; the others are split=train")
 
     def __post_init__(self) -> None:
-        if not 0 <= self.seed < _SEEDS:
+        if not 0 <= self.seed < SEEDS:
             raise ValueError(f"seed must be in 0..2^64-1, got {self.seed}")
         for name, fraction in (("val", self.val), ("test", self.test)):
             if not 0 <= fraction < 1:

@@ -3,6 +3,7 @@
 from ml_images.errors import InputError
 from ml_images.report.contents import Dataset, Lines, Reject
 from ml_images.storage import tables
+from ml_images.storage.manifest import read_manifest
 from ml_images.storage.paths import join
 
 _MERGED = "merged into another row of the same key"
@@ -30,9 +31,7 @@ def account_lines(annotations: str, rows: int, rejects: tuple[Reject, ...]) -> L
 
 def account_dataset(dataset: str, num_ok: int | None) -> Dataset:
     """Rows of each split, from the manifest; `num_ok` verified images are there to take, if that is known."""
-    manifest = tables.read_json(join(dataset, "_manifest.json"))
-    assert manifest is not None, "a finished data set has a manifest"
-    rows = {split: layout["rows"] for split, layout in manifest["splits"].items()}
+    rows = {split: layout["rows"] for split, layout in read_manifest(dataset)["splits"].items()}
     left_out = 0 if num_ok is None else num_ok - sum(rows.values())
     if left_out < 0:
         raise InputError(

@@ -5,15 +5,22 @@ must agree within a group, and folds deal whole groups. So a group never straddl
 data set, what is new of a group goes where the data set has the rest, whatever the rule says.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
-from pyspark.errors import AnalysisException
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from ml_images.errors import InputError
 from ml_images.spark import work
-from ml_images.storage.paths import for_spark
+from ml_images.storage import tables
+from ml_images.storage.paths import for_spark, join, open_location
+
+_FOOTERS_AT_ONCE = 16  # read by threads, which wait for a store
 
 # What becomes of a row of labels that has an ok image.
 TAKEN, THERE, UNLISTED, TORN = (
@@ -66,13 +73,10 @@ def join_rows(spark: SparkSession, inputs: Inputs) -> DataFrame:
 
 
 def read_members(spark: SparkSession, groups: str) -> DataFrame:
-    """(key, item) of a table of groups, Parquet with the columns key and group, for each key that is in a group."""
-    try:
-        table = spark.read.parquet(for_spark(groups))
-    except AnalysisException as error:
-        raise InputError(f"groups table '{groups}' cannot be read: Parquet with the columns key, group") from error
-    if not {"key", "group"} <= set(table.columns):
-        raise InputError(f"groups table '{groups}' has the columns {', '.join(table.columns)}; key, group are needed")
+    """(key, item) of a table of groups, a file or a folder of Parquet with the columns key (text) and group, for each
+    key that is in a group. Raises InputError for another table, and where a key is in two groups."""
+    check_groups(groups)
+    table = spark.read.parquet(for_spark(groups))
     members = table.select("key", "group").where("key is not null and `group` is not null").distinct()
     twice = members.groupBy("key").count().where("count > 1").agg(F.count("key"), F.min("key")).first()
     assert twice is not None, "an aggregate has one row"
@@ -80,6 +84,42 @@ def read_members(spark: SparkSession, groups: str) -> DataFrame:
         raise InputError(f"groups table '{groups}' has {twice[0]} keys in two groups, such as '{twice[1]}'")
     items = members.groupBy("group").agg(F.min("key").alias("item"))
     return members.join(items, on="group", how="inner").select("key", "item")
+
+
+def check_groups(groups: str) -> None:
+    """InputError for what is no Parquet with the columns key and group: by the footers of all files, as Spark looks at
+    one of them until its tasks run."""
+    filesystem, path = open_location(groups)
+    kind = filesystem.get_file_info(path).type
+    files = [path] if kind == fs.FileType.File else []
+    if kind == fs.FileType.Directory:
+        files = [join(path, name) for name in tables.visible_files(groups)]
+    if not files:
+        raise InputError(f"groups table '{groups}' cannot be read: it is no Parquet file, and no folder with any in it")
+    with ThreadPoolExecutor(_FOOTERS_AT_ONCE) as pool:
+        for file, schema in zip(files, pool.map(partial(_read_schema, filesystem), files), strict=True):
+            if not {"key", "group"} <= set(schema.names):
+                raise InputError(
+                    f"groups table '{file}' has the columns {', '.join(schema.names)}; key, group are needed"
+                )
+            key, group = (_plain(schema.field(name).type) for name in ("key", "group"))
+            if not (pa.types.is_string(key) or pa.types.is_large_string(key)) or pa.types.is_nested(group):
+                raise InputError(
+                    f"groups table '{file}' has the column key as {key} and group as {group}: a key is text, as in the "
+                    "table labels, and a group is text or a number"
+                )
+
+
+def _read_schema(filesystem: fs.FileSystem, file: str) -> pa.Schema:
+    try:
+        return pq.read_schema(file, filesystem=filesystem)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"groups table '{file}' cannot be read as Parquet: {' '.join(str(error).split())}") from error
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    """What a column of this type holds: pandas writes categories as numbers and a dictionary."""
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def give_splits(rows: DataFrame, given: DataFrame, *, unlisted: str) -> DataFrame:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_images.compiled import compiled
+from ml_images.labels.splits import SEEDS
 from ml_images.options import option
 
 _Ints = npt.NDArray[np.int64]
@@ -24,17 +25,20 @@ _MORE_GROUPS = 1.02
 class LayoutConfig:
     ranks: int = option(
         8,
-        "row groups of a split are a multiple of this, if it has as many rows; the largest world size you train with",
+        "row groups of a split are a multiple of this, if it has as many rows; with this many ranks, or a divisor of "
+        "it, each row group is read by one of them, with R others by R / gcd(R, ranks)",
     )
     row_group_bytes: int = option(4 << 20, "bytes of the pictures of a row group, on average, at most")
     row_group_rows: int = option(256, "rows of a row group, at most")
     file_rows: int = option(4096, "rows of a file, about")
-    seed: int = option(0, "of the order within the data set")
+    seed: int = option(0, "of the order within the data set; at least 0")
 
     def __post_init__(self) -> None:
         for name in ("ranks", "row_group_bytes", "row_group_rows", "file_rows"):
             if getattr(self, name) < 1:
                 raise ValueError(f"layout.{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.seed < SEEDS:
+            raise ValueError(f"layout.seed must be in 0..2^64-1, got {self.seed}")
         if self.row_group_bytes > _MAX_GROUP_BYTES:
             raise ValueError(f"layout.row_group_bytes is {_MAX_GROUP_BYTES} at most, got {self.row_group_bytes}")
 

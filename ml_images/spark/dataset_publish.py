@@ -19,31 +19,36 @@ from ml_images.report.data_card import CARD, data_card
 from ml_images.schemas import SPLITS
 from ml_images.spark.materialize import Options, Written
 from ml_images.storage import tables
-from ml_images.storage.manifest import MANIFEST, FilePromise, promise_metadata, read_promises, write_manifest
+from ml_images.storage.manifest import FilePromise, promise_metadata, read_manifest, read_promises, write_manifest
 from ml_images.storage.paths import join, open_location
 from ml_images.storage.petastorm import COMMON_METADATA, write_row_group_counts
 
 _VOCABULARY = "_vocabulary"
 # Options of which there cannot be two in one data set.
 _SAME = (
-    *(("splits", name) for name in ("seed", "val", "test", "folds", "fold", "lists")),
+    *(("splits", name) for name in ("seed", "val", "test", "lists")),
     *(("replication", name) for name in ("kind", "threshold")),
 )
+# What of the manifest stays, is added to or is told on the card again.
+_NEEDED = ("lanes", "files", "replication", "appended", "config", "written_at", "versions", "commit")
 
 
 def open_to_append(location: str, vocabulary: pa.Table, options: Options, groups: str) -> dict[str, FilePromise]:
     """The files of a finished data set, for rows to be appended; what an interrupted run has left there is removed.
 
     InputError where the new rows would not belong to the old ones: another vocabulary, another rule for splits or
-    replication, row groups for another number of ranks.
+    replication, row groups for another number of ranks; and where there are folds, which are made of all rows at once.
     """
     tables.require(location, "dataset")
     files = read_promises(location)
-    manifest: dict[str, Any] = tables.read_json(join(location, MANIFEST)) or {}
-    version = "or write a second version, with another output"
-    if "lanes" not in manifest:
+    manifest = read_manifest(location, *_NEEDED)
+    version = "or write a second version, without append=true, with another output"
+    folds, fold = (manifest["config"]["splits"][name] for name in ("folds", "fold"))
+    if folds:
         raise InputError(
-            f"'{location}' was written by an earlier version, to which nothing is appended: write it again"
+            f"'{location}' was written with splits.folds={folds}, to which nothing is appended, as folds are made of "
+            f"all rows at once: give splits.folds={folds} splits.fold={fold} without append=true, which writes it anew "
+            "or, with another output, a second version"
         )
     if manifest["lanes"] != options.layout.ranks:
         raise InputError(
@@ -103,7 +108,7 @@ def _publish_new(location: str, vocabulary: pa.Table, written: Written, config: 
 
 def _publish_appended(location: str, written: Written, config: dict[str, Any]) -> dict[str, Any]:
     """Add the staged files to the data set; the new manifest. The old one holds until all of them are there."""
-    manifest: dict[str, Any] = tables.read_json(join(location, MANIFEST)) or {}
+    manifest = read_manifest(location, *_NEEDED)
     if written.files:
         source = provenance()
         addition = {"rows": written.plan.rows, "files": sorted(written.files), "config": config, **source}
@@ -125,8 +130,8 @@ def _tell(location: str, manifest: dict[str, Any]) -> None:
     splits = [split for split in SPLITS if split in manifest["splits"]]
     write_row_group_counts(location, splits, schemas.DATASET)
     common = [COMMON_METADATA, *(f"split={split}/{COMMON_METADATA}" for split in splits)]
-    manifest["metadata"] = promise_metadata(location, [_VOCABULARY, *common])
     tables.write_text(join(location, CARD), data_card(manifest))
+    manifest["metadata"] = promise_metadata(location, [_VOCABULARY, CARD, *common])
     write_manifest(location, manifest)
 
 

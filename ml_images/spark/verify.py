@@ -17,12 +17,13 @@ _CHECKED = pa.schema([pa.field("file", pa.string()), pa.field("state", pa.string
 
 def verify(spark: SparkSession, location: str) -> dict[str, str]:
     """A state (storage.manifest.STATES) for each file that the manifest names or that is there, and for itself."""
+    states = check_metadata(location)
     promises = read_promises(location)
     rows = [{"file": name, **promise._asdict()} for name, promise in sorted(promises.items())]
     files = work.units(spark, rows, FILES, at_once=_AT_ONCE)
     checked = work.run(files, partial(_check, location=location), _CHECKED, "verify files")
-    states = {row["file"]: row["state"] for row in checked} | dict.fromkeys(unlisted(location, promises), UNLISTED)
-    return states | check_metadata(location)
+    states |= {row["file"]: row["state"] for row in checked}
+    return states | dict.fromkeys(unlisted(location, states), UNLISTED)
 
 
 def _check(batches: Iterable[pa.RecordBatch], *, location: str) -> Iterable[pa.RecordBatch]:

@@ -82,10 +82,15 @@ def is_done(location: str) -> bool:
 
 def parts(location: str) -> list[str]:
     """Paths below `location` of its Parquet parts, sorted; staged ones are not among them."""
+    return [name for name in visible_files(location) if name.endswith(".parquet")]
+
+
+def visible_files(location: str) -> list[str]:
+    """Paths below `location` of all files that Spark would read, whatever their ending, sorted."""
     filesystem, path = open_location(location)
     found = filesystem.get_file_info(fs.FileSelector(path, recursive=True, allow_not_found=True))
     names = (info.path[len(path) + 1 :] for info in found if info.type == fs.FileType.File)
-    return sorted(name for name in names if name.endswith(".parquet") and not _is_hidden(name))
+    return sorted(name for name in names if not _is_hidden(name))
 
 
 def total_bytes(location: str) -> int:

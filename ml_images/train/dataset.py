@@ -5,7 +5,6 @@ Petastorm unpickles the schema that it finds beside the data, and its restricted
 """
 
 import hashlib
-import json
 import os
 from bisect import bisect_right
 from concurrent.futures import ThreadPoolExecutor
@@ -21,10 +20,11 @@ from pyarrow import fs
 
 from ml_images import schemas
 from ml_images.errors import InputError
-from ml_images.storage.manifest import MANIFEST
+from ml_images.storage.json_shape import parse_json
+from ml_images.storage.manifest import MANIFEST, read_manifest
 from ml_images.storage.paths import join, open_location, resolve
 from ml_images.storage.petastorm import COMMON_METADATA, ROW_GROUPS
-from ml_images.train.group_size import GroupSize, largest_of, sizes_of
+from ml_images.train.group_size import COLUMNS, GroupSize, largest_of, sizes_of
 
 PETASTORM_PREFIX = b"dataset-toolkit."  # every other key of Petastorm's holds a pickle
 
@@ -114,7 +114,7 @@ def read_split(location: str, name: str) -> Split:
     """
     location = check_folder(location)
     filesystem, path = open_location(location)
-    manifest = _manifest(filesystem, join(path, MANIFEST))
+    manifest = read_manifest(location)
     expected = manifest["splits"].get(name, {"rows": 0, "row_groups": 0})
     folder = join(path, f"split={name}")
     files = _promised(manifest, name, _parquet_files(filesystem, folder))
@@ -135,8 +135,8 @@ def read_split(location: str, name: str) -> Split:
             )
     return Split(
         location=join(location, f"split={name}"),
-        num_classes=int(manifest["num_classes"]),
-        lanes=_lanes(manifest),
+        num_classes=manifest["num_classes"],
+        lanes=manifest.get("lanes", 1),
         files=tuple(files),
         groups_per_file=tuple(len(footer.rows) for footer in footers),
         row_groups=row_groups,
@@ -165,26 +165,19 @@ def _parquet_files(filesystem: fs.FileSystem, folder: str) -> list[str]:
 
 def _promised(manifest: dict[str, Any], split: str, there: list[str]) -> list[str]:
     """Those of the files that are there which the manifest names: others are of an append that was cut off, say."""
-    if "files" not in manifest:  # version 0.1
+    if "files" not in manifest:  # not by jobs/materialize.py
         return there
     named = {file.rpartition("/")[2] for file in manifest["files"] if file.startswith(f"split={split}/")}
     return [file for file in there if file in named]
 
 
-def _lanes(manifest: dict[str, Any]) -> int:
-    """What the number of row groups is a multiple of; manifests of version 0.1 tell it among the options only."""
-    told = manifest.get("lanes") or manifest.get("config", {}).get("layout", {}).get("ranks", 1)
-    return max(1, int(told))
-
-
-def _manifest(filesystem: fs.FileSystem, path: str) -> dict[str, Any]:
-    try:
-        with filesystem.open_input_stream(path) as stream:
-            manifest: dict[str, Any] = json.loads(stream.read())
-        int(manifest["num_classes"]), manifest["splits"].items(), _lanes(manifest)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is not the manifest of a data set ({type(error).__name__}: {error})") from error
-    return manifest
+def _check_types(path: str, found: pa.Schema) -> None:
+    """Numbers are taken as they lie in memory: those of other types would be other labels."""
+    for name in COLUMNS:
+        kind, promised = found.field(name).type, schemas.DATASET.field(name).type
+        are_lists = pa.types.is_list(kind) and pa.types.is_list(promised)
+        if kind != promised and not (are_lists and kind.value_type == promised.value_type):
+            raise InputError(f"{path} has the column {name} as {kind}, a data set has {promised}")
 
 
 def _footer(filesystem: fs.FileSystem, path: str) -> _Footer:
@@ -193,6 +186,7 @@ def _footer(filesystem: fs.FileSystem, path: str) -> _Footer:
             missing = set(schemas.DATASET.names) - set(opened.schema_arrow.names)
             if missing:
                 raise InputError(f"{path} lacks the columns {', '.join(sorted(missing))} of a data set")
+            _check_types(path, opened.schema_arrow)
             sizes = sizes_of(opened)
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{path} is not a readable Parquet file: {' '.join(str(error).split())}") from error
@@ -211,5 +205,5 @@ def _listed_row_groups(filesystem: fs.FileSystem, path: str) -> dict[str, int]:
     text = _key_values(filesystem, path).get(ROW_GROUPS) if known else None
     if text is None:
         raise InputError(f"{path} is missing or lacks {ROW_GROUPS.decode()}: run jobs/materialize.py again")
-    listed: dict[str, int] = json.loads(text)
+    listed: dict[str, int] = parse_json(text, dict[str, int], f"{path}, {ROW_GROUPS.decode()},")
     return listed

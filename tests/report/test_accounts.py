@@ -39,7 +39,9 @@ def test_a_report_of_other_tables_is_refused(name, tmp_path):
 
 
 def test_verified_images_that_a_data_set_lacks_are_left_out(tmp_path):
-    manifest = {"splits": {"train": {"rows": 8}, "val": {"rows": 1}, "test": {"rows": 0}}}
+    rows = {"train": 8, "val": 1, "test": 0}
+    splits = {split: {"rows": count, "row_groups": 1} for split, count in rows.items()}
+    manifest = {"num_classes": 5, "splits": splits}
     (tmp_path / "_manifest.json").write_text(json.dumps(manifest))
     assert account_dataset(str(tmp_path), 12).left_out == {"not in this data set": 3}
     assert account_dataset(str(tmp_path), None).left_out == {}

@@ -22,6 +22,13 @@ def bytes_of_groups(sizes: np.ndarray, layout: SplitLayout) -> np.ndarray:
     return np.diff(np.concatenate([[0], np.cumsum(sizes)])[layout.bounds])
 
 
+@pytest.mark.parametrize("seed", [-1, 2**64])
+def test_seeds_have_64_bits(seed: int) -> None:
+    with pytest.raises(ValueError, match=rf"layout\.seed must be in 0\.\.2\^64-1, got {seed}"):
+        LayoutConfig(seed=seed)
+    assert LayoutConfig(seed=2**64 - 1).seed == 2**64 - 1
+
+
 @given(sizes_of_pictures, configs)
 def test_row_groups_cover_the_rows_in_a_multiple_of_the_ranks_and_none_is_empty(
     sizes: np.ndarray, cfg: LayoutConfig

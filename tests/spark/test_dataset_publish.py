@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,14 @@ import pytest
 
 from ml_images.errors import InputError
 from ml_images.jobs import materialize, verify
+from ml_images.labels.replication import ReplicationConfig
 from ml_images.labels.splits import SplitConfig, assign_splits
+from ml_images.provenance import provenance
+from ml_images.spark.dataset_layout import LayoutConfig
+from ml_images.spark.dataset_publish import open_to_append
+from ml_images.spark.materialize import Options
 from ml_images.storage import tables
+from ml_images.storage.manifest import write_manifest
 from ml_images.train.class_tables import read_training_images
 from ml_images.train.dataset import read_split
 
@@ -130,6 +137,19 @@ def test_new_members_of_a_group_go_where_the_group_is(
     counts = json.loads((pictures.folder / "out/report.json").read_text())["counts"]["rows"]
     assert counts["near duplicates of images in two splits"] == 1
     assert {key: found[key] for key in before} == before
+
+
+@pytest.mark.parametrize("ranks", [8, 4])
+def test_folds_tell_how_to_write_them_anew_as_nothing_is_appended_to_them(tmp_path: Path, ranks: int) -> None:
+    tables.claim(str(tmp_path), "dataset")
+    splits = asdict(SplitConfig(folds=3, fold=1))
+    layout, replication = LayoutConfig(ranks=ranks), ReplicationConfig()
+    config = {"groups": "", "splits": splits, "layout": asdict(layout), "replication": asdict(replication)}
+    told = {"num_classes": 1, "lanes": 8, "splits": {}, "files": {}, "replication": None, "appended": []}
+    write_manifest(str(tmp_path), told | {"config": config} | provenance())
+    tables.mark_done(str(tmp_path))
+    with pytest.raises(InputError, match=r": give splits\.folds=3 splits\.fold=1 without append=true, which writes"):
+        open_to_append(str(tmp_path), pa.table({}), Options(SplitConfig(), layout, replication), "")
 
 
 def test_what_does_not_belong_to_the_data_set_is_refused(pictures: Any, spark: object) -> None:

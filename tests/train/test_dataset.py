@@ -3,6 +3,8 @@ import pickle
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from dataset_builder import write_metadata
 
@@ -119,11 +121,26 @@ def test_a_file_more_or_less_than_the_manifest_says_is_refused(make_dataset: Mak
 def test_files_that_no_manifest_names_are_not_read(make_dataset: Make) -> None:
     root = make_dataset()
     manifest = json.loads((root / "_manifest.json").read_text())
-    manifest["files"] = {f"split=train/part-{number:05d}.parquet": {} for number in range(2)}
+    told = {"rows": 48, "row_groups": 2, "bytes": 0, "sha256": ""}
+    manifest["files"] = {f"split=train/part-{number:05d}.parquet": told for number in range(2)}
     (root / "_manifest.json").write_text(json.dumps(manifest))
     added = root / "split=train" / "part-00002.parquet"
     added.write_bytes((root / "split=train" / "part-00000.parquet").read_bytes())  # of an append that was cut off
     assert read_split(str(root), "train").rows == 96
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("classes", pa.list_(pa.int64())), ("confidences", pa.list_(pa.float64())), ("key", pa.large_string())],
+)
+def test_a_file_with_columns_of_other_types_is_named(make_dataset: Make, name: str, kind: pa.DataType) -> None:
+    root = make_dataset()
+    part = root / "split=train" / "part-00001.parquet"
+    rows = pq.ParquetFile(part).read()
+    place = rows.column_names.index(name)
+    pq.write_table(rows.set_column(place, name, rows[name].cast(kind)), part)
+    with pytest.raises(InputError, match=rf"part-00001.parquet has the column {name} as .*, a data set has"):
+        read_split(str(root), "train")
 
 
 def test_a_truncated_part_is_named(make_dataset: Make) -> None:
@@ -134,9 +151,32 @@ def test_a_truncated_part_is_named(make_dataset: Make) -> None:
         read_split(str(root), "val")
 
 
-@pytest.mark.parametrize("text", ["", "[]", json.dumps({"num_classes": 3}), json.dumps({"splits": {}})])
-def test_a_manifest_that_is_none_is_refused(make_dataset: Make, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "is not JSON"),
+        ("[]", r"holds \[\], an object"),
+        (json.dumps({"num_classes": 3}), "lacks splits"),
+        (json.dumps({"splits": {}}), "lacks num_classes"),
+        (json.dumps({"num_classes": 6, "splits": {"train": 5}}), r"holds 5 as splits\[train\]"),
+        (json.dumps({"num_classes": 6, "splits": {}, "files": None}), "holds null as files"),
+    ],
+)
+def test_a_manifest_that_is_none_is_refused(make_dataset: Make, text: str, says: str) -> None:
     root = make_dataset()
     (root / "_manifest.json").write_text(text)
-    with pytest.raises(InputError, match=r"_manifest.json is not the manifest of a data set"):
+    with pytest.raises(InputError, match=rf"/_manifest\.json {says}"):
+        read_split(str(root), "train")
+    (root / "_manifest.json").unlink()
+    with pytest.raises(InputError, match=r"has no _manifest\.json"):
+        read_split(str(root), "train")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"), [(b"{", "is not JSON"), (b"[]", r"holds \[\], an object"), (b'{"a": "1"}', r'holds "1" as \[a\]')]
+)
+def test_odd_counts_of_row_groups_are_refused(make_dataset: Make, text: bytes, says: str) -> None:
+    root = make_dataset()
+    write_metadata(root / "split=train", {ROW_GROUPS: text})
+    with pytest.raises(InputError, match=rf"split=train/_common_metadata, dataset-toolkit\.num_row.*, {says}"):
         read_split(str(root), "train")
