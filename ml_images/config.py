@@ -28,7 +28,7 @@ def load(schema: type[T], argv: Sequence[str], *, program: str, doc: str = "") -
     Prints help and exits with 0 on `-h` or `--help`. Raises InputError for anything that `schema` does not accept.
     """
     if any(word in ("-h", "--help", "help") for word in argv):
-        print(help_text(schema, program, doc))
+        print(help_text(schema, program, doc), flush=True)
         raise SystemExit(0)
     merged = OmegaConf.structured(schema)
     fields = dict(_leaves(schema))

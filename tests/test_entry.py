@@ -1,3 +1,5 @@
+import subprocess
+
 import pytest
 
 from ml_images import entry
@@ -36,3 +38,18 @@ def test_the_code_of_main_is_the_code_of_the_process() -> None:
     with pytest.raises(SystemExit) as left:
         entry.run(lambda argv: len(argv), ["a", "b", "c"], "job.py")
     assert left.value.code == entry.TOO_MUCH_LOST
+
+
+@pytest.mark.parametrize("command", ["ml-images classify --help", "ml-images --help"])
+def test_help_into_a_pipe_that_is_closed_ends_quietly(command: str) -> None:
+    bash = ["bash", "-c", f"{command} | true; echo ${{PIPESTATUS[0]}}"]
+    done = subprocess.run(bash, capture_output=True, text=True, check=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("141\n", "")
+
+
+def test_another_broken_pipe_keeps_its_story() -> None:
+    def main(argv: object) -> int:
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        entry.run(main, [], "job.py")
