@@ -21,7 +21,7 @@ class File(Counts, Content):
 
 
 class _Splits(TypedDict):
-    seed: int
+    seed: float  # up to 2^64 - 1, beyond what counts may be
     val: float
     test: float
     lists: list[str]
@@ -30,7 +30,7 @@ class _Splits(TypedDict):
 
 
 class _Layout(TypedDict):
-    seed: int
+    seed: float  # up to 2^64 - 1, beyond what counts may be
 
 
 class _Rule(TypedDict):

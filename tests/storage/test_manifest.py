@@ -112,7 +112,7 @@ MANIFEST = {
     "config": {
         "groups": "",
         "splits": {"seed": 0, "val": 0.1, "test": 0, "lists": ["val=v.txt"], "folds": 0, "fold": 0},
-        "layout": {"seed": 0, "ranks": 4},
+        "layout": {"seed": 2**64 - 1, "ranks": 4},
         "replication": {"kind": "sqrt", "threshold": 0.5},
         "ünï": None,
     },
