@@ -102,7 +102,7 @@ def main(argv: Sequence[str]) -> int:
     tables.write_json(join(output, "report-download.json"), tables.read_json(join(output, "report.json")))
     if done.other_pictures:
         print(f"pictures of earlier runs ({done.other_pictures}) stay as they are; another output gets new ones")
-    if not done.counts["fetched"]:
+    if not done.counts["fetched"] and "fetched instead of placeholders" not in done.counts:
         todo = "fetch" if done.counts["found to be placeholders"] else "do"
         print(f"nothing was left to {todo}: every key has a row that deserves no other try")
     lost = done.counts["keys"] - done.outcomes.get("ok", 0)

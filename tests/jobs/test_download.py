@@ -338,7 +338,7 @@ def test_a_picture_that_comes_from_many_urls_is_a_placeholder_also_in_what_was_t
 
 
 def test_a_mirrors_placeholder_does_not_cost_the_original_and_a_larger_number_brings_pictures_back(
-    pictures: Any, tmp_path: Path
+    pictures: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server, argv, _ = pictures
     argv = [word for word in argv if not word.startswith("labels=")] + [f"urls={tmp_path / 'list.csv'}", "max_loss=1"]
@@ -353,11 +353,14 @@ def test_a_mirrors_placeholder_does_not_cost_the_original_and_a_larger_number_br
         assert download.main([*argv, *given]) == 0
         return fetched(server) - before, {row["key"]: row["outcome"] for row in images_of(tmp_path / "out")}
 
+    assert set(run("placeholder_keys=7")[1].values()) == {"ok"}
+    capsys.readouterr()
     asked, found = run("placeholder_keys=6")
     assert found == {f"k{n}": "ok" for n in range(4)} | {"gone": "not_found", "alone": "placeholder"}
     counts = json.loads((tmp_path / "out" / "report.json").read_text())["counts"]["keys"]
-    assert (counts["fetched"], counts["found to be placeholders"]) == (6, 6)
+    assert (counts["fetched"], counts["found to be placeholders"]) == (0, 6)
     assert counts["fetched instead of placeholders"] == 5  # alone has no other URL
+    assert "nothing was left" not in capsys.readouterr().out
     assert run("placeholder_keys=6") == (Counter(), found)
     lines.append(f"late,{server.url}-/copy/6/im_7.png,{server.url}im_6.png")  # one more, found out at once
     asked, found = run("placeholder_keys=6")
