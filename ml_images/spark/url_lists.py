@@ -178,9 +178,10 @@ def _entries(frame: DataFrame, location: str, columns: ListColumns) -> DataFrame
         """As text. pandas makes whole numbers floats as soon as one is missing; from 10^7 on Spark writes 1.0E7."""
         if not name or frame.schema[name].dataType not in (DoubleType(), FloatType()):
             return text(name)
-        whole = F.col(f"`{name}`").cast("bigint")
-        written = F.when(F.col(f"`{name}`") == whole, whole.cast("string")).otherwise(text(name))
-        return F.when(~F.isnan(f"`{name}`"), written)
+        value = F.col(f"`{name}`")
+        whole = F.when(F.abs(value) < 2**53, value).cast("bigint")  # in ANSI mode infinity has no such cast
+        written = F.when(value == whole, whole.cast("string")).otherwise(text(name))
+        return F.when(~F.isnan(value), written)
 
     urls = [F.lit(None).cast("string") if "{key}" in name else text(name) for name in columns.urls]
     key = text(columns.key) if columns.key else urls[0]

@@ -55,8 +55,8 @@ def test_named_columns_of_every_format_give_the_same_entries(name: str, spark: A
 
 
 def test_numbers_that_pandas_made_floats_are_whole_ones(spark: Any, tmp_path: Path) -> None:
-    sizes = pa.array([12345678.0, None, float("nan"), 7.5], pa.float64())
-    rows = {"key": ["a", "b", "c", "d"], "url": ["http://h/a.jpg"] * 4, "bytes": sizes}
+    sizes = pa.array([12345678.0, None, float("nan"), 7.5, float("inf"), 1e300], pa.float64())
+    rows = {"key": list("abcdef"), "url": ["http://h/a.jpg"] * 6, "bytes": sizes}
     pq.write_table(pa.table(rows), tmp_path / "list.parquet")
     columns = ListColumns(key="key", urls=["url"], size="bytes")
     entries = found(read_entries(spark, "", [str(tmp_path / "list.parquet")], columns))
@@ -65,6 +65,8 @@ def test_numbers_that_pandas_made_floats_are_whole_ones(spark: Any, tmp_path: Pa
         "b": None,
         "c": None,
         "d": "7.5",
+        "e": "Infinity",
+        "f": "1.0E300",
     }
 
 
