@@ -22,7 +22,7 @@ from ml_images.report.contact_sheet import write_contact_sheet
 from ml_images.report.job import JobReport
 from ml_images.spark import session
 from ml_images.spark.contact_sheet import gather
-from ml_images.spark.download import fetch_missing
+from ml_images.spark.download import Asked, fetch_missing
 from ml_images.spark.image_parts import PartConfig
 from ml_images.spark.url_lists import read_entries
 from ml_images.storage import tables
@@ -84,7 +84,7 @@ def main(argv: Sequence[str]) -> int:
     settings = _NO_COPIES | spark_settings(job.labels, *job.urls, output) | job.spark
     with locked(images), session.opened("download", settings, light=True, task_failures=_TRIES) as spark:
         entries = read_entries(spark, job.labels, job.urls, job.columns)
-        done = fetch_missing(entries, images, job.download, job.columns, job.part, job.placeholder_keys)
+        done = fetch_missing(entries, Asked(images, job.download, job.columns, job.part, job.placeholder_keys))
         sheet = gather(spark, images)
     report.counts["keys"] = done.counts
     if job.urls:

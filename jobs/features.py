@@ -52,7 +52,8 @@ def main(argv: Sequence[str]) -> int:
             tables.claim(place, place.rpartition("/")[2])
         with session.opened("features", spark_settings(location, output) | job.spark, light=True) as spark:
             schema = schemas.features(trained.num_features)
-            done = apply_model(spark, pictures, checkpoint, extract_features, schema, made, job.batch_size)
+            asked = config.to_dict(job)
+            done = apply_model(spark, pictures, checkpoint, extract_features, schema, made, job.batch_size, asked)
         tables.publish(*made)
     report.counts["keys by outcome"] = dict(done.outcomes.most_common())
     report.finish(step=trained.step, mean_of_weights=trained.is_mean, features=trained.num_features)

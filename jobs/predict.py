@@ -70,6 +70,7 @@ def main(argv: Sequence[str]) -> int:
                 predictions_schema(job.names),
                 made,
                 job.batch_size,
+                config.to_dict(job) | {"names": names},
             )
         tables.publish(*made)
     report.counts["keys by outcome"] = dict(done.outcomes.most_common())

@@ -6,12 +6,13 @@ part of the input and writes one part of each table.
 """
 
 import shutil
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
 from uuid import uuid4
@@ -25,11 +26,14 @@ from ml_images import schemas
 from ml_images.errors import InputError
 from ml_images.options import option
 from ml_images.spark import work
+from ml_images.spark.same_run import identity, keep_or_clear
 from ml_images.storage import tables
 from ml_images.storage.manifest import read_promises
 from ml_images.storage.paths import join, open_location
 
 BATCH_BYTES = 32 << 20  # of pictures in memory at once, beside one batch of pixels
+
+_WITHOUT_EFFECT = ("output", "max_loss", "spark")  # on what is in the tables
 
 _TASK = pa.schema([pa.field("number", pa.int64()), pa.field("part", pa.string())])
 _DONE = pa.schema(
@@ -123,11 +127,14 @@ def apply_model(
     schema: pa.Schema,
     tables_at: tuple[str, str],
     batch_size: int,
+    asked: dict[str, Any],
 ) -> Done:
     """Stage two tables at `tables_at`: what `open_model` says of each picture, by `schema`, whose first column is the
-    key, and the outcome of every key."""
-    for location in tables_at:
-        tables.clear_staging(location)
+    key, and the outcome of every key. What an earlier run has staged that was `asked` for the same stays."""
+    settings = {name: value for name, value in asked.items() if name not in _WITHOUT_EFFECT}
+    kept = keep_or_clear(tables_at, identity(settings, model, pictures.parts))
+    if kept:
+        print(f"goes on: {kept:,} of {len(pictures.parts):,} parts are done", file=sys.stderr)
     rows = [{"number": number, "part": part} for number, part in enumerate(pictures.parts)]
     with shipped(spark, model) as name:
         apply = partial(
@@ -171,12 +178,23 @@ def _apply_parts(
     context = TaskContext.get()
     assert context is not None, "runs in a task of Spark"
     gpus = context.resources().get("gpu")
-    apply = open_model(SparkFiles.get(name), max(1, context.cpus()), int(gpus.addresses[0]) if gpus else -1)
+    gpu = int(gpus.addresses[0]) if gpus else -1
+    opened = cache(partial(open_model, SparkFiles.get(name), max(1, context.cpus()), gpu))
     for row in (row for batch in batches for row in batch.to_pylist()):
         files = [join(location, tables.STAGING, f"part-{row['number']:06d}.parquet") for location in tables_at]
-        done = _apply_part(row["part"], apply, pictures, schema, files, batch_size)
+        if all(map(tables.exists, files)):
+            done = _count(row["part"], pictures, files[1])
+        else:
+            done = _apply_part(row["part"], opened(), pictures, schema, files, batch_size)
         counts = {"outcomes": list(done.outcomes), "counts": list(done.outcomes.values()), "pictures": done.pictures}
         yield pa.RecordBatch.from_pylist([counts], schema=_DONE)
+
+
+def _count(part: str, pictures: Pictures, outcomes: str) -> Done:
+    """Of a part that is done."""
+    before = tables.read_part(part, ["outcome"])["outcome"].to_pylist() if pictures.is_images else None
+    ends = tables.read_part(outcomes, ["outcome"])["outcome"].to_pylist()
+    return Done(Counter(ends), len(ends) if before is None else before.count("ok"))
 
 
 def _apply_part(

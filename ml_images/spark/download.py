@@ -43,6 +43,18 @@ _DONE = pa.schema([pa.field("rows", pa.int64())])
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What a run is asked for: the images table at `location`, made in this way. `placeholder_keys` as in
+    images_table.publish."""
+
+    location: str
+    cfg: DownloadConfig
+    columns: ListColumns
+    part: PartConfig
+    placeholder_keys: int
+
+
+@dataclass(frozen=True)
 class Downloaded:
     """What a run did: numbers of keys, rows of the lists that are nobody's entry, the outcomes of all that are wanted,
     most frequent first, and the CPU time by stage of all workers and their decoders, empty where nothing was fetched.
@@ -71,35 +83,24 @@ class _Round:
 class _Orders:
     """What every worker of a run is told."""
 
-    location: str
+    asked: Asked
     run: str
-    cfg: DownloadConfig
-    columns: ListColumns
-    part: PartConfig
     repeated: Repeated
     governor: tuple[str, int]
     secret: str
 
 
-def fetch_missing(
-    entries: Entries,
-    location: str,
-    cfg: DownloadConfig,
-    columns: ListColumns,
-    part: PartConfig,
-    placeholder_keys: int,
-) -> Downloaded:
-    """Bring the images table at `location` up to date with `entries`.
+def fetch_missing(entries: Entries, asked: Asked) -> Downloaded:
+    """Bring the images table up to date with `entries`.
 
     Where pictures turn out to be placeholders when all are there, their keys get another round, at their next URLs.
     """
-    spark = entries.frame.sparkSession
-    tables.claim(location, "images")
-    settle(spark, location)  # what a crash of extract has left
-    options = _run_options(cfg)
+    tables.claim(asked.location, "images")
+    settle(entries.frame.sparkSession, asked.location)  # what a crash of extract has left
+    options = _run_options(asked.cfg)
     rounds: list[_Round] = []
-    while not rounds or (rounds[-1].found_placeholders and len(rounds) < len(columns.urls)):
-        rounds.append(_fetch_round(entries, location, cfg, columns, part, placeholder_keys, options))
+    while not rounds or (rounds[-1].found_placeholders and len(rounds) < len(asked.columns.urls)):
+        rounds.append(_fetch_round(entries, asked, options))
     counted = rounds[-1].published.counted
     num_wanted = sum(counted.outcomes.values())
     fetched, again = rounds[0].rows, sum(later.rows for later in rounds[1:])
@@ -118,38 +119,31 @@ def fetch_missing(
     milliseconds: Counter[str] = Counter()
     for one in rounds:
         milliseconds.update(one.milliseconds)
-    other_pictures = run_options.other_pictures(location, options)
+    other_pictures = run_options.other_pictures(asked.location, options)
     return Downloaded(counts, lists, counted.outcomes, dict(milliseconds), other_pictures)
 
 
-def _fetch_round(
-    entries: Entries,
-    location: str,
-    cfg: DownloadConfig,
-    columns: ListColumns,
-    part: PartConfig,
-    placeholder_keys: int,
-    options: RunOptions,
-) -> _Round:
+def _fetch_round(entries: Entries, asked: Asked, options: RunOptions) -> _Round:
     """Fetch what has no final row, and publish it."""
-    spark = entries.frame.sparkSession
+    spark, location, placeholder_keys = entries.frame.sparkSession, asked.location, asked.placeholder_keys
+    urls, base_url = asked.columns.urls, asked.cfg.base_url
     names = images_table.all_parts(location)
     before = images_table.repeated_so_far(location)
     missing = entries.frame
     if names:
         rows = images_table.ledger(spark, location, names)
         outcome, url, detail, run_of_row = (F.col(f"final_{name}") for name in ("outcome", "url", "detail", "run"))
-        is_outdated = (outcome == "bad_entry") & is_usable(columns)
+        is_outdated = (outcome == "bad_entry") & is_usable(asked.columns)
         is_outdated |= ~outcome.isin("ok", "bad_entry") & url.isNull()  # of an archive: no URL was tried
-        is_outdated |= has_moved(columns, cfg.base_url, outcome, url)
+        is_outdated |= has_moved(asked.columns, base_url, outcome, url)
         is_outdated |= is_expected_otherwise(detail)
         is_outdated |= (outcome != "ok") & _is_no_longer_repeated(detail, placeholder_keys)
         is_anew = run_options.is_decided_anew(location, options, outcome, detail, run_of_row)
         is_outdated |= url.isNotNull() & is_anew
         missing = images_table.pending(missing, rows, is_outdated)
-        if not any("{key}" in url for url in columns.urls):
-            missing = _without_hopeless(missing, rows, cfg.base_url)
-    may_share = sum("{key}" not in url for url in columns.urls) > 1
+        if not any("{key}" in template for template in urls):
+            missing = _without_hopeless(missing, rows, base_url)
+    may_share = sum("{key}" not in template for template in urls) > 1
     plan = write_plan(missing, location, entries.num_bytes, may_share)
     milliseconds: dict[str, int] = {}
     if plan.rows:
@@ -158,9 +152,9 @@ def _fetch_round(
         run_options.remember(location, number, options, map(images_table.run_of, names))
         run = f"{number:04d}-{secrets.token_hex(4)}"
         repeated = before.that_hold(placeholder_keys)
-        with Governor(cfg.politeness, _bind_address(spark)) as governor:
+        with Governor(asked.cfg.politeness, _bind_address(spark)) as governor:
             address = (_driver_host(spark), governor.address[1])
-            orders = _Orders(location, run, cfg, columns, part, repeated, address, governor.secret)
+            orders = _Orders(asked, run, repeated, address, governor.secret)
             tasks = [{"task": task, "files": files} for task, files in enumerate(plan.tasks)]
             with CrawlProgress(governor.progress, plan.rows):
                 work.run(work.units(spark, tasks, _TASK), partial(_fetch, orders=orders), _DONE)
@@ -180,7 +174,6 @@ def _run_options(cfg: DownloadConfig) -> RunOptions:
     decisive |= {
         "too_large": [cfg.fetch.max_bytes],
         "redirect_error": [cfg.fetch.max_redirects],
-        "tls_error": [cfg.fetch.ca_file],
         "forbidden": [cfg.fetch.user_agent],
         "opted_out": [cfg.politeness.opt_out, cfg.fetch.user_agent],
     }
@@ -221,7 +214,8 @@ def _fetch(batches: Iterable[pa.RecordBatch], *, orders: _Orders) -> Iterable[pa
 
 
 def _fetch_task(task: int, files: list[str], orders: _Orders) -> int:
-    parts = ImageParts(orders.location, orders.run, task, orders.part)
+    asked, cfg = orders.asked, orders.asked.cfg
+    parts = ImageParts(asked.location, orders.run, task, asked.part)
     finished = parts.finished()
 
     def wanted() -> Iterator[Wanted]:
@@ -229,14 +223,14 @@ def _fetch_task(task: int, files: list[str], orders: _Orders) -> int:
             if entry["key"] in finished:
                 continue
             try:
-                yield to_wanted(**entry, columns=orders.columns, base_url=orders.cfg.base_url)
+                yield to_wanted(**entry, columns=asked.columns, base_url=cfg.base_url)
             except BadEntry as error:
                 parts.add(_refused(entry["key"], error))
 
-    progress, shrinker = Progress(), shared_shrinker(orders.cfg.image)
+    progress, shrinker = Progress(), shared_shrinker(cfg.image)
     with (
         GovernedGate(orders.governor, orders.secret, progress) as gate,
-        closing(_transport(orders.cfg)) as transport,
+        closing(_transport(cfg)) as transport,
     ):
         try:
             for fetched in crawl(
@@ -244,9 +238,9 @@ def _fetch_task(task: int, files: list[str], orders: _Orders) -> int:
                 transport=transport,
                 gate=gate,
                 shrinker=shrinker,
-                cfg=orders.cfg,
+                cfg=cfg,
                 progress=progress,
-                robots=_robots(orders.secret, orders.cfg.fetch.user_agent),
+                robots=_robots(orders.secret, cfg.fetch.user_agent),
                 repeated=orders.repeated,
                 each_round=parts.write_if_late,
             ):

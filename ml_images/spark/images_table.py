@@ -175,11 +175,6 @@ def count(spark: SparkSession, location: str, wanted: DataFrame, names: Sequence
     )
 
 
-def exists(location: str) -> bool:
-    filesystem, path = open_location(location)
-    return bool(filesystem.get_file_info(path).is_file)
-
-
 def _superseded(rows: DataFrame) -> DataFrame:
     """(part, key, renamed, sha256) of all rows of a key but the last."""
     place = F.struct("run", "part")  # by part, too: whatever put a key twice into one run, here it ends
@@ -223,8 +218,8 @@ def _rewrite(batches: Iterable[pa.RecordBatch], *, location: str, placeholder_ke
 def _rewrite_part(location: str, name: str, dropped: list[str], renamed: list[str], placeholder_keys: int) -> int:
     """Returns how many rows were dropped."""
     staged = join(location, tables.STAGING, name)
-    part = staged if exists(staged) else join(location, name)
-    if not exists(part):  # an earlier attempt at this task has removed it
+    part = staged if tables.exists(staged) else join(location, name)
+    if not tables.exists(part):  # an earlier attempt at this task has removed it
         return 0
     keys = tables.read_part(part, ["key"])["key"]
     is_kept = pc.invert(pc.is_in(keys, value_set=pa.array(dropped, pa.string())))

@@ -13,7 +13,7 @@ from ml_images.download.entries import ENTRY, VALUES, ListColumns
 from ml_images.download.keys import NOT_AS_EXPECTED
 from ml_images.errors import InputError
 from ml_images.schemas import LABELS
-from ml_images.spark.url_spelling import ascii_lower, is_usual, let, spelled_alike
+from ml_images.spark.url_spelling import ascii_lower, is_usual, let, spelled_alike, spelled_closely, stripped
 from ml_images.storage import tables
 from ml_images.storage.paths import find_files, for_spark
 
@@ -85,8 +85,9 @@ def has_moved(columns: ListColumns, base_url: str, outcome: Column, url: Column)
     """Is `url`, of which a final row with this `outcome` tells, no longer what the entry asks for?
 
     A failure tells of the last URL of its key, so it counts, too, if another one follows (by now, or because a picture
-    of an earlier one was found to be a placeholder). A picture stays while
-    its URL is one of the key's, and wherever URLs are made by a template or base_url: mirrors that move send the same.
+    of an earlier one was found to be a placeholder), or if its URL stands there corrected, and be it in case or
+    punctuation. A picture stays while its URL is one of the key's, also where it is spelled somewhat otherwise, and
+    wherever URLs are made by a template or base_url: mirrors that move send the same.
     """
     quoted = F.replace(F.url_encode(F.col("key")), F.lit("%2F"), F.lit("/"))
     own = F.when(F.col("key").contains("://"), F.array("key"))
@@ -95,7 +96,7 @@ def has_moved(columns: ListColumns, base_url: str, outcome: Column, url: Column)
     )
     listed = F.array(
         *(
-            F.replace(F.lit(name), F.lit("{key}"), quoted) if "{key}" in name else F.trim(F.get("urls", place))
+            F.replace(F.lit(name), F.lit("{key}"), quoted) if "{key}" in name else stripped(F.get("urls", place))
             for place, name in enumerate(columns.urls)
         )
     )
@@ -121,7 +122,9 @@ def has_moved(columns: ListColumns, base_url: str, outcome: Column, url: Column)
             return let(F.transform(urls, spelling), lambda places: is_other(places, spelling(url)))
 
         exactly, alike = is_other_as(F.trim), is_other_as(spelled_alike)
-        return ~is_last & (F.size(urls) > 0) & F.when(are_usual, exactly).otherwise(alike)
+        close = F.transform(urls, spelled_closely)
+        is_corrected = (outcome != "ok") & ~is_made & ~F.array_contains(close, spelled_closely(url))
+        return ~is_last & (F.size(urls) > 0) & F.when(are_usual, exactly).otherwise(alike | is_corrected)
 
     urls = F.when(is_own, own).otherwise(F.filter(listed, lambda one: one != ""))
     return url.isNotNull() & let(urls, moved)

@@ -114,6 +114,11 @@ def share_parts(location: str, groups: int) -> list[list[str]]:
     return [share for _, _, share in sorted(shares, key=lambda entry: entry[1])]
 
 
+def exists(part: str) -> bool:
+    filesystem, path = open_location(part)
+    return bool(filesystem.get_file_info(path).is_file)
+
+
 def read_part(part: str, columns: list[str] | None = None) -> pa.Table:
     """One whole Parquet part. pq.read_table would first import pyarrow.dataset, which takes 0.2 s."""
     filesystem, path = open_location(part)

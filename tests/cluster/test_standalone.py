@@ -1,8 +1,11 @@
-"""A download on a real standalone cluster: two workers, library as a zip, environment packed, one executor killed."""
+"""Jobs on a real standalone cluster: two workers, library as a zip, environment packed; one executor is killed."""
 
+import io
+import json
 import os
 import signal
 import subprocess
+import tarfile
 import threading
 import time
 from collections import Counter
@@ -21,6 +24,7 @@ from ml_images.storage import tables
 ROOT = Path(__file__).parents[2]
 CLUSTER = ROOT / "cluster"
 NUM_IMAGES = 120
+NUM_MEMBERS = 10  # of an archive
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 
@@ -127,3 +131,44 @@ def test_a_download_survives_the_loss_of_an_executor(
     fetched = {path.lstrip("/"): count for path, count in requests.items() if path != "/robots.txt"}
     assert {fetched[key] for key in written} == {1}
     assert max(fetched.values()) <= 2
+
+
+def test_archives_are_read_on_both_nodes(commands: dict[str, str], packed: Path, master: str, tmp_path: Path) -> None:
+    """And Spark is set up for it: small shuffles wait for no node."""
+    (tmp_path / "archives").mkdir()
+    keys = ["n1/absent.png"]
+    for synset in range(1, 7):
+        with tarfile.open(tmp_path / "archives" / f"n{synset}.tar", "w") as archive:
+            for number in range(NUM_MEMBERS):
+                out = io.BytesIO()
+                Image.effect_noise((400, 300), 20 + number).save(out, "PNG")
+                member = tarfile.TarInfo(f"im_{number}.png")
+                member.size = out.tell()
+                archive.addfile(member, io.BytesIO(out.getvalue()))
+                keys.append(f"n{synset}/im_{number}.png")
+    rows = [{"key": key, "source": "x", "classes": [0], "confidences": [1.0], "origins": [0]} for key in keys]
+    tables.write_table(str(tmp_path / "labels"), "labels", pa.Table.from_pylist(rows, schema=schemas.LABELS))
+    (tmp_path / "events").mkdir()
+    options = f"--executor-memory 600m --conf spark.executor.cores=1 --conf spark.eventLog.enabled=true \
+--conf spark.eventLog.dir=file://{tmp_path}/events --conf spark.eventLog.compress=false"
+    submit = [CLUSTER / "submit.sh", master, packed, ROOT / "jobs" / "extract.py"]
+    given = [f"archives={tmp_path}/archives", f"labels={tmp_path}/labels", f"output={tmp_path}/out"]
+    answer = subprocess.run(
+        [*submit, *given],
+        env=commands | {"SPARK_SUBMIT_OPTIONS": options},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert answer.returncode == 0, f"{answer.stdout}\n{answer.stderr}"
+    table = pq.read_table(tmp_path / "out" / "images", columns=["key", "outcome"]).to_pylist()
+    assert Counter(row["key"] for row in table) == Counter(keys)
+    assert Counter(row["outcome"] for row in table) == {"ok": 6 * NUM_MEMBERS, "not_in_archive": 1}
+
+    events = [json.loads(line) for log in (tmp_path / "events").rglob("events_*") for line in log.open()]
+    told = next(event for event in events if event["Event"] == "SparkListenerEnvironmentUpdate")
+    assert told["Spark Properties"]["spark.shuffle.reduceLocality.enabled"] == "false"
+    hosts = {event["Task Info"]["Host"] for event in events if event["Event"] == "SparkListenerTaskEnd"}
+    assert hosts == {"127.0.0.1", "127.0.0.2"}

@@ -1,4 +1,7 @@
 import json
+import os
+import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -130,3 +133,53 @@ def test_wrong_input_is_one_line_and_writes_nothing(chain: Any, tmp_path: Path) 
             predict.main([*words, changed])
         assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_an_interrupted_run_goes_on_and_another_one_begins_anew(
+    spark: object, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty = dict.fromkeys(schemas.IMAGES.names) | {"attempts": 1, "elapsed_ms": 1, "fetched_at": 0}
+    tables.claim(f"{tmp_path}/images", "images")
+    for number, colour in enumerate(COLOURS[:3]):
+        found = {"key": f"k{number}", "data": jpeg(colour), "outcome": "ok"}
+        lost = {"key": f"lost{number}", "outcome": "not_found"}
+        rows = pa.Table.from_pylist([empty | found, empty | lost], schemas.IMAGES)
+        tables.write_part(f"{tmp_path}/images/part-{number:06d}.parquet", rows)
+    tables.mark_done(f"{tmp_path}/images")
+    checkpoint = write_checkpoint(tmp_path / "run", untrained())
+    words = [f"pictures={tmp_path}/images", f"checkpoint={checkpoint}", f"output={tmp_path}/out"]
+
+    def interrupt(*given: str) -> dict[str, int]:
+        """A run that ends when two of three parts are done: their files' numbers."""
+        with monkeypatch.context() as patched:
+            patched.setattr(tables, "publish", lambda *_: sys.exit("killed"))
+            with pytest.raises(SystemExit, match="killed"):
+                predict.main([*words, *given])
+        (tmp_path / "out" / "predictions" / "_staging" / "part-000001.parquet").unlink()
+        return numbers("predictions/_staging")
+
+    def numbers(folder: str) -> dict[str, int]:
+        return {path.name: path.stat().st_ino for path in (tmp_path / "out" / folder).glob("part-*")}
+
+    made = interrupt("top=1")
+    assert sorted(made) == ["part-000000.parquet", "part-000002.parquet"]
+    capsys.readouterr()
+    assert predict.main([*words, "top=1", "max_loss=0.2"]) == 0
+    assert "goes on: 2 of 3 parts are done" in capsys.readouterr().err
+    assert made.items() < numbers("predictions").items()
+    ends = pq.read_table(tmp_path / "out" / "outcomes").to_pylist()
+    assert Counter(row["outcome"] for row in ends) == {"ok": 3, "not_found": 3}
+    assert pq.read_table(tmp_path / "out" / "predictions").num_rows == 3
+    counts = json.loads((tmp_path / "out" / "report.json").read_text())["counts"]["keys by outcome"]
+    assert counts == {"ok": 3, "not_found": 3}
+
+    for given, change in (
+        ("top=2", lambda: None),
+        ("top=1", lambda: os.utime(tmp_path / "images/part-000000.parquet")),
+    ):
+        made = interrupt("top=1")
+        change()
+        assert predict.main([*words, given]) == 0
+        assert not set(numbers("predictions").values()) & set(made.values())
+        rows = pq.read_table(tmp_path / "out" / "predictions").to_pylist()
+        assert {len(row["classes"]) for row in rows} == {int(given[-1])}

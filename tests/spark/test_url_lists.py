@@ -173,6 +173,13 @@ def test_a_final_row_is_outdated_where_its_url_is_not_the_one_that_is_asked_for(
         (["http://h.example/img-1.jpg", None], "not_found", "http://h.example/img_1.jpg", True),
         (["http://h.example/12/3.png", None], "ok", "http://h.example/1/23.png", True),
         (["HTTP://H.Example/a.png", None], "ok", "http://h.example/a.png", False),
+        (["HTTP://H.Example:80/./%61.png#top", None], "not_found", "http://h.example/a.png", False),
+        (["http://H.Example/IMG_1.jpg", None], "not_found", "http://H.Example/img_1.jpg", True),
+        (["http://h.example:8080/a-b.jpg", None], "not_found", "http://h.example:8080/a_b.jpg", True),
+        (["http://h.example:8080/a-b.jpg", None], "ok", "http://h.example:8080/a_b.jpg", False),
+        (["http://h.example/a%20B.jpg", None], "not_found", "http://h.example/a%20b.jpg", True),
+        (["http://h.example/a%20b.jpg", None], "not_found", "http://h.example/a%2520b.jpg", True),
+        (["\u00a0http://h:81/a ", None], "not_found", "http://h:81/a", False),
         # Tried were a and b, or a_ and b, though there are three.
         (["http://h/a", "http://h/b", "http://h/a"], "not_found", "http://h/b", False),
         (["http://h/a_", "http://h/b", "http://h/a"], "not_found", "http://h/a", False),

@@ -2,7 +2,7 @@ import random
 from typing import Any
 
 from ml_images.download.url import USUAL, same_place
-from ml_images.spark.url_spelling import is_usual, spelled_alike
+from ml_images.spark.url_spelling import is_usual, spelled_alike, spelled_closely, stripped
 
 
 def test_urls_that_differ_in_letters_digits_or_beyond_ascii_are_not_spelled_alike(
@@ -67,9 +67,22 @@ def test_what_is_the_same_place_is_spelled_alike(spark: Any) -> None:
     for row in frame.select("url", spelled_alike(frame["url"]).alias("spelled")).collect():
         alike.setdefault(same_place(row["url"]), set()).add(row["spelled"])
     several = {place: spelled for place, spelled in alike.items() if len(spelled) > 1}
-    assert not several
+    assert not several, list(several.items())[:12]
     assert len(alike) < len(urls) / 2  # else nothing was compared
     assert len({spelled for one in alike.values() for spelled in one}) > len(alike) / 4
+
+
+def test_what_is_spelled_closely_is_the_same_place(spark: Any) -> None:
+    seeded = random.Random(9)
+    urls = sorted({some_url(seeded) for _ in range(20_000)})
+    frame = spark.createDataFrame([(url,) for url in urls], "url string")
+    alike: dict[str, set[str]] = {}
+    for row in frame.select("url", spelled_closely(stripped(frame["url"])).alias("spelled")).collect():
+        alike.setdefault(row["spelled"], set()).add(same_place(row["url"]))
+    several = {spelled: places for spelled, places in alike.items() if len(places) > 1}
+    assert not several, list(several.items())[:12]
+    places = {place for of_one in alike.values() for place in of_one}
+    assert len(places) <= len(alike) < 1.5 * len(places)  # which are told apart, but for punycode
 
 
 def test_urls_that_are_usual_in_spark_are_so_for_the_crawl(spark: Any) -> None:
