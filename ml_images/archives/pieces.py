@@ -63,9 +63,9 @@ def _cut_tar(archive: Archive, piece_bytes: int) -> list[int]:
 def _cut_zip(archive: Archive, piece_bytes: int) -> list[int]:
     with open_file(archive.location) as (file, size):
         try:
-            start, end = find_directory(file, size)
+            start, end, before = find_directory(file, size)
             bounds, held, most = [start], 0, size // piece_bytes + 1
-            for entry in read_entries(file, start, end):
+            for entry in read_entries(file, start, end, before):
                 # Honest entries fill the file at most; a million that lie must not become a million pieces.
                 if held >= piece_bytes and len(bounds) < most:
                     bounds.append(entry.place)

@@ -1,7 +1,9 @@
 """Reads a piece of an archive in one pass: the bytes of the members that are asked for, and why others are refused.
 
-Of several members with one name the first that can be read counts. Refusals come last, once the piece is through,
-and only for keys that nothing else in the piece answered.
+Of several members that a key names, also of those with the same full name, the first in the file that can be read
+counts, in every kind of archive. (tar and unzip would leave the last one of a name on the disk. Here a member is a row
+before anybody knows what follows it, and may follow in a piece that another worker reads.) Refusals come last, once
+the piece is through, and only for keys that nothing else in the piece answered.
 """
 
 from collections import Counter
@@ -151,21 +153,24 @@ class _Reader:
             yield from self._take(asked, name, data)
 
     def _read_zip(self, file: BinaryIO, size: int) -> Iterator[Member]:
-        # A piece up to the end of the file has not been planned by its directory: that is damaged.
-        start, end = (self.piece.start, self.piece.end) if self.piece.end < size else find_directory(file, size)
+        start, end, before = find_directory(file, size)
+        if self.piece.end < size:  # else it was planned without the directory, as that is damaged
+            start, end = self.piece.start, self.piece.end
         found: list[tuple[ZipEntry, list[Asked]]] = []
         damage = None
         try:
-            found.extend(self._find_in_zip(file, start, end))
+            found.extend(self._find_in_zip(read_entries(file, start, end, before)))
         except Damaged as error:
             damage = error  # what stands before it in the directory can be read
-        for entry, asked in sorted(found, key=lambda pair: pair[0].header):  # forward through the file
-            yield from self._take_from_zip(asked, file, entry)
+        for entry, named in sorted(found, key=lambda pair: pair[0].header):  # forward through the file
+            if asked := self._unanswered(named):  # another entry may have been taken meanwhile
+                yield from self._take_from_zip(asked, file, entry)
         if damage:
             raise damage
 
-    def _find_in_zip(self, file: BinaryIO, start: int, end: int) -> Iterator[tuple[ZipEntry, list[Asked]]]:
-        for entry in read_entries(file, start, end):
+    def _find_in_zip(self, entries: Iterator[ZipEntry]) -> Iterator[tuple[ZipEntry, list[Asked]]]:
+        """Entries with all wanted keys that they answer to."""
+        for entry in entries:
             if entry.special == "directory":
                 continue
             if is_archive_name(entry.name):
@@ -173,8 +178,8 @@ class _Reader:
                 self.tally.tell("unsupported", name, "an archive in a zip; unpack it and give it by itself")
                 continue
             self.tally.counts["members"] += 1
-            if asked := self._asked(self.piece.place, entry.name):
-                yield entry, asked
+            if named := self._named(self.piece.place, entry.name):
+                yield entry, named
 
     def _take_from_zip(self, asked: list[Asked], file: BinaryIO, entry: ZipEntry) -> Iterator[Member]:
         name = f"{self.piece.source}:{entry.name}"
@@ -208,10 +213,17 @@ class _Reader:
                 yield from self._take(asked, name, file.read(min(size, self.cfg.max_bytes)))
 
     def _asked(self, place: tuple[str, ...], name: str) -> list[Asked]:
-        """The wanted keys that a member answers to and that have no answer from this piece yet; bare ones that have
-        one are asked again, as it may be another picture."""
+        return self._unanswered(self._named(place, name))
+
+    def _named(self, place: tuple[str, ...], name: str) -> list[Asked]:
+        """The wanted keys that a member answers to."""
+        return self.index.named_by([*place, *components_of(name)])
+
+    def _unanswered(self, named: list[Asked]) -> list[Asked]:
+        """Those that have no answer from this piece yet; bare ones that have one are asked again, as it may be another
+        picture."""
         asked = []
-        for number, key in self.index.named_by([*place, *components_of(name)]):
+        for number, key in named:
             if self.taken[number]:
                 self.tally.counts["members found again"] += 1
             if not self.taken[number] or self.digests.get(number) is not None:

@@ -99,7 +99,8 @@ def _entry_of(stream: Stream, block: bytes, header: int, extended: dict[str, str
         raise Damaged("corrupt", f"a member of {size} bytes at byte {header}")
     if kind == b"S":
         _skip_sparse_maps(stream, block, end)
-    return Entry(extended.get("path", name), special, header, stream.position, size)
+    name = extended.get("GNU.sparse.name", extended.get("path", name))  # a sparse file's path is a made-up one
+    return Entry(name, special, header, stream.position, size)
 
 
 def _stored_bytes(block: bytes, entry: Entry) -> int:

@@ -19,6 +19,7 @@ _END_64_PLACE = struct.Struct("<4sLQL")
 _END_64 = struct.Struct("<4sQ2H2L4Q")
 _ENTRY = struct.Struct("<4s6H3L5H2L")
 _LOCAL = struct.Struct("<4s5H3L2H")
+_END_MARK, _END_64_PLACE_MARK, _END_64_MARK, _ENTRY_MARK = b"PK\5\6", b"PK\6\7", b"PK\6\6", b"PK\1\2"
 _MAX_COMMENT = 1 << 16
 _STORED, _DEFLATED = 0, 8
 _READ = 1 << 20
@@ -33,40 +34,64 @@ class ZipEntry:
     crc: int
     packed: int  # bytes
     size: int  # bytes unpacked, as the directory says
-    header: int  # where its local header begins
+    header: int  # where its local header begins, bytes from the beginning of the file
 
 
-def find_directory(file: BinaryIO, size: int) -> tuple[int, int]:
-    """The bytes [start, end) of the file in which the directory lies. Raises Damaged."""
+def find_directory(file: BinaryIO, size: int) -> tuple[int, int, int]:
+    """(start, end, before): the directory lies in the bytes [start, end) of the file, and in front of the archive stand
+    `before` bytes that its offsets do not count (a program that unpacks it). Raises Damaged."""
     tail_start = max(0, size - _END.size - _MAX_COMMENT)
     file.seek(tail_start)
     tail = file.read(size - tail_start)
-    place = tail.rfind(b"PK\5\6")
+    place, ends_file = _find_end(tail)
     if place < 0 or len(tail) - place < _END.size:
         raise Damaged("truncated", "the archive has no zip directory at its end")
     *_, length, start, _ = _END.unpack_from(tail, place)
     directory_end = tail_start + place
-    before = place - _END_64_PLACE.size
-    if before >= 0 and tail[before : before + 4] == b"PK\6\7":
-        _, _, place_64, _ = _END_64_PLACE.unpack_from(tail, before)
-        file.seek(min(place_64, size))
-        block = file.read(_END_64.size)
-        if len(block) < _END_64.size or block[:4] != b"PK\6\6":
+    locator = place - _END_64_PLACE.size
+    if locator >= 0 and tail[locator : locator + 4] == _END_64_PLACE_MARK:
+        _, _, told, _ = _END_64_PLACE.unpack_from(tail, locator)
+        for directory_end in (told, max(0, tail_start + locator - _END_64.size)):  # the second if bytes are in front
+            file.seek(min(directory_end, size))
+            block = file.read(_END_64.size)
+            if len(block) == _END_64.size and block[:4] == _END_64_MARK:
+                break
+        else:
             raise Damaged("corrupt", "the zip64 directory is not where the archive says")
         *_, length, start = _END_64.unpack(block)
-        directory_end = place_64
-    if start + length > directory_end:
+    before = directory_end - start - length
+    if before < 0:
         raise Damaged("corrupt", "the zip directory is not where the archive says")
-    return start, start + length
+    # Not where bytes follow: what is left of a cut archive may end so, with the directory of a zip inside.
+    if before and not (ends_file and _is_entry_at(file, start + before)):
+        before = 0
+    return start + before, start + before + length, before
 
 
-def read_entries(file: BinaryIO, start: int, end: int) -> Iterator[ZipEntry]:
-    """The entries of the directory's bytes [start, end); it may not be sought in meanwhile. Raises Damaged."""
+def _find_end(tail: bytes) -> tuple[int, bool]:
+    """Where the record that ends a directory begins, -1 for none, and whether its comment ends with the file: the last
+    one of which that holds, as comments may hold the mark, or else the last one, as bytes may follow an archive."""
+    place = last = tail.rfind(_END_MARK)
+    while place >= 0:
+        if len(tail) - place >= _END.size and place + _END.size + _END.unpack_from(tail, place)[-1] == len(tail):
+            return place, True
+        place = tail.rfind(_END_MARK, 0, place)
+    return last, False
+
+
+def _is_entry_at(file: BinaryIO, place: int) -> bool:
+    file.seek(place)
+    return file.read(4) == _ENTRY_MARK
+
+
+def read_entries(file: BinaryIO, start: int, end: int, before: int) -> Iterator[ZipEntry]:
+    """The entries of the directory's bytes [start, end), of an archive that begins `before` bytes into the file; it may
+    not be sought in meanwhile. Raises Damaged."""
     file.seek(start)
     place = start
     while place < end:
         block = file.read(_ENTRY.size)
-        if len(block) < _ENTRY.size or block[:4] != b"PK\1\2":
+        if len(block) < _ENTRY.size or block[:4] != _ENTRY_MARK:
             raise Damaged("corrupt", f"no entry of a zip directory at byte {place}")
         fields = _ENTRY.unpack(block)
         flags, method, crc, packed, size = fields[3], fields[4], fields[7], fields[8], fields[9]
@@ -78,7 +103,7 @@ def read_entries(file: BinaryIO, start: int, end: int) -> Iterator[ZipEntry]:
         extra = rest[name_length : name_length + extra_length]
         size, packed, header = _wide(extra, size, packed, header)
         special = _special(name, flags, mode, method)
-        yield ZipEntry(name, place, special, method, crc, packed, size, header)
+        yield ZipEntry(name, place, special, method, crc, packed, size, before + header)
         place += _ENTRY.size + len(rest)
 
 

@@ -195,6 +195,9 @@ class _Crawl:
 
     def _ask(self, job: Job, candidate: Candidate) -> Result | None:
         """The candidate's result, or None where the job waits for it from now on."""
+        for ending in job.wanted.endings:
+            if ending.url == candidate.url:
+                return Result(ending.outcome, ending.detail, attempts=ending.attempts, elapsed_s=ending.elapsed_s)
         place = same_place(candidate.url)
         under_way = self._fetches.get(place)
         if under_way is not None:

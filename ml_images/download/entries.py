@@ -3,10 +3,12 @@
 import base64
 import re
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
 
 import pyarrow as pa
 
+from ml_images.download.keys import endings_of
 from ml_images.download.url import same_place, url_of
 from ml_images.download.wanted import Candidate, Wanted
 from ml_images.options import option
@@ -21,7 +23,14 @@ ENTRY = pa.schema(
         pa.field("rotation", pa.string()),
     ]
 )
-
+ROW = pa.struct(
+    [
+        pa.field("url", pa.string()),
+        pa.field("detail", pa.string()),
+        pa.field("attempts", pa.int32()),
+        pa.field("elapsed_s", pa.float64()),
+    ]
+)
 
 # What a size, a digest and a rotation look like, as Java reads it, too: bytes (lists that went through pandas write
 # 494555.0), 16 bytes in hexadecimal or base64, degrees.
@@ -81,9 +90,11 @@ def to_wanted(
     rotation: str | None,
     columns: ListColumns,
     base_url: str = "",
+    row: dict[str, Any] | None = None,
 ) -> Wanted:
     """What to fetch for one entry. Without an entry of its own (`urls` null) a key is its URL, or below `base_url`.
 
+    `row`, by the fields of ROW: of the placeholder that the key has, so that what it tells of is not asked again.
     Raises BadEntry.
     """
     if urls is None:
@@ -102,7 +113,8 @@ def to_wanted(
                 _md5(md5) if is_checked else None,
                 turn if name in (columns.rotated or columns.urls) else 0,
             )
-    return Wanted(key, tuple(candidates.values()))
+    endings = () if row is None else endings_of(**row, urls=[candidate.url for candidate in candidates.values()])
+    return Wanted(key, tuple(candidates.values()), endings)
 
 
 def _size(text: str | None) -> int | None:

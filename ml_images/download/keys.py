@@ -4,14 +4,15 @@ Else its outcome is that of its last candidate, but for one that deserves anothe
 must not hide that the original was rate-limited.
 """
 
+import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from ml_images.download.progress import Progress
 from ml_images.download.results import Result
-from ml_images.download.wanted import Candidate, Wanted
+from ml_images.download.wanted import Candidate, Ending, Wanted
 from ml_images.images.resize import Shrunk
 from ml_images.outcomes import RETRYABLE
 
@@ -102,7 +103,7 @@ class Keys:
 
     def _finish(self, job: Job, candidate: Candidate | None, result: Result) -> None:
         self._progress.count_key(result.outcome)
-        told = [] if result.outcome == "ok" else _told_of(job.failed, candidate)
+        told = _told_of(job.failed, candidate)
         self.finished.append(
             Fetched(
                 key=job.wanted.key,
@@ -120,6 +121,17 @@ class Keys:
                 picture=result.picture,
             )
         )
+
+
+def endings_of(url: str, detail: str, attempts: int, elapsed_s: float, urls: Iterable[str]) -> tuple[Ending, ...]:
+    """What the row of a placeholder tells: of its own `url`, and of the other `urls` of its key that failed, but not of
+    what was not as expected."""
+    found = [Ending(url, "placeholder", detail.partition("; ")[0], attempts, elapsed_s)]
+    for other in urls:
+        told = re.search(rf"(?:^|; ){re.escape(other)}{ENDED_AS}(\w+)(?: \((.*?)\))?(?=; |$)", detail)
+        if other != url and told is not None:
+            found.append(Ending(other, told[1], told[2] or ""))
+    return tuple(found)
 
 
 def _told_of(failed: list[tuple[Candidate, Result]], chosen: Candidate | None) -> list[str]:

@@ -38,13 +38,16 @@ def detail_of(placeholder_keys: int) -> str:
 def as_placeholders(rows: pa.Table, keys: Sequence[str], placeholder_keys: int) -> pa.Table:
     """Rows of schemas.IMAGES, those of `keys` with the outcome placeholder and without their picture.
 
-    What tells where they came from and what they were (URL, status, digest, sizes) stays.
+    What tells where they came from and what they were (URL, status, digest, sizes) stays, and what became of other URLs
+    of the key.
     """
     if not keys:
         return rows
     found = pc.is_in(rows["key"], value_set=pa.array(keys, pa.string()))
     names = pc.if_else(found, "placeholder", rows["outcome"])
-    told = pc.if_else(found, detail_of(placeholder_keys), rows["detail"])
+    before = pc.fill_null(rows["detail"], "")
+    more = pc.if_else(pc.equal(before, ""), "", pc.binary_join_element_wise("; ", before, ""))
+    told = pc.if_else(found, pc.binary_join_element_wise(detail_of(placeholder_keys), more, ""), rows["detail"])
     kept = pc.if_else(found, pa.scalar(None, pa.binary()), rows["data"])
     changed = {"outcome": names, "detail": told, "data": kept}
     columns = [changed.get(name, rows[name]) for name in rows.column_names]

@@ -32,6 +32,7 @@ USUAL = re.compile(
     re.ASCII,
 )
 _LONGEST_NAME = 253
+LONGEST = 8192  # characters: what servers usually take (RFC 9110, 4.1 asks for 8,000); libcurl itself takes 8 million
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,10 @@ class WebUrl:
 
 
 def parse_web_url(url: str) -> WebUrl:
-    """Raises ValueError (UnicodeError too) for what is no http or https URL with a host that can exist."""
+    """Raises ValueError (UnicodeError too) for what is no http or https URL with a host that can exist, or longer than
+    servers take."""
+    if len(url) > LONGEST:
+        raise ValueError(f"{len(url):,} characters, at most {LONGEST:,} are accepted")
     usual = USUAL.match(url)
     if usual is not None and len(usual[2]) <= _LONGEST_NAME:
         return WebUrl(url, usual[2], _DEFAULT_PORT[usual[1]], False)

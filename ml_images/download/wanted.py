@@ -24,6 +24,18 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class Ending:
+    """What became of a URL of the key before; it is not asked again."""
+
+    url: str
+    outcome: str
+    detail: str
+    attempts: int = 0
+    elapsed_s: float = 0.0
+
+
+@dataclass(frozen=True)
 class Wanted:
     key: str
     candidates: tuple[Candidate, ...]  # tried until one is ok; empty: outcome no_url
+    endings: tuple[Ending, ...] = ()

@@ -119,6 +119,11 @@ def _decode(image: Image.Image, name: str, data: bytes, cfg: ImageConfig, given:
     return Decoded(pixels, orientation, image.info.get("icc_profile"), *size)
 
 
+def optional_formats() -> list[str]:
+    """Those that an installed library reads, of the formats that need one."""
+    return [name for name in ("AVIF", "HEIF") if _has_reader(name)]
+
+
 @functools.cache
 def _has_reader(name: str) -> bool:
     """Is there one for the formats that come with optional libraries? Makes it known to Pillow, on one thread."""

@@ -24,11 +24,13 @@ from ml_images.download.curl import CurlTransport
 from ml_images.download.entries import BadEntry, ListColumns, to_wanted
 from ml_images.download.governed import GovernedGate
 from ml_images.download.governor import Governor
+from ml_images.download.keys import ENDED_AS
 from ml_images.download.progress import Progress, milliseconds_by_stage
 from ml_images.download.repeated import FOUND_WITH, Repeated
 from ml_images.download.robots import Robots
 from ml_images.download.wanted import Wanted
 from ml_images.images.shrinker import shared_shrinker
+from ml_images.outcomes import RETRYABLE
 from ml_images.spark import images_table, run_options, work
 from ml_images.spark.crawl_progress import CrawlProgress
 from ml_images.spark.fetch_plan import read_plan, write_plan
@@ -36,6 +38,7 @@ from ml_images.spark.image_parts import ImageParts, PartConfig
 from ml_images.spark.run_options import RunOptions
 from ml_images.spark.staged_rows import settle
 from ml_images.spark.url_lists import Entries, has_moved, is_expected_otherwise, is_usable
+from ml_images.spark.url_spelling import stripped
 from ml_images.storage import tables
 
 _TASK = pa.schema([pa.field("task", pa.int64()), pa.field("files", pa.list_(pa.string()))])
@@ -100,7 +103,7 @@ def fetch_missing(entries: Entries, asked: Asked) -> Downloaded:
     options = _run_options(asked.cfg)
     rounds: list[_Round] = []
     while not rounds or (rounds[-1].found_placeholders and len(rounds) < len(asked.columns.urls)):
-        rounds.append(_fetch_round(entries, asked, options))
+        rounds.append(_fetch_round(entries, asked, options, is_first=not rounds))
     counted = rounds[-1].published.counted
     num_wanted = sum(counted.outcomes.values())
     fetched, again = rounds[0].rows, sum(later.rows for later in rounds[1:])
@@ -123,8 +126,8 @@ def fetch_missing(entries: Entries, asked: Asked) -> Downloaded:
     return Downloaded(counts, lists, counted.outcomes, dict(milliseconds), other_pictures)
 
 
-def _fetch_round(entries: Entries, asked: Asked, options: RunOptions) -> _Round:
-    """Fetch what has no final row, and publish it."""
+def _fetch_round(entries: Entries, asked: Asked, options: RunOptions, is_first: bool) -> _Round:
+    """Fetch what has no final row, and publish it; in a later round only what was found to be a placeholder."""
     spark, location, placeholder_keys = entries.frame.sparkSession, asked.location, asked.placeholder_keys
     urls, base_url = asked.columns.urls, asked.cfg.base_url
     names = images_table.all_parts(location)
@@ -136,11 +139,15 @@ def _fetch_round(entries: Entries, asked: Asked, options: RunOptions) -> _Round:
         is_outdated = (outcome == "bad_entry") & is_usable(asked.columns)
         is_outdated |= ~outcome.isin("ok", "bad_entry") & url.isNull()  # of an archive: no URL was tried
         is_outdated |= has_moved(asked.columns, base_url, outcome, url)
-        is_outdated |= is_expected_otherwise(detail)
+        is_outdated |= (outcome != "ok") & is_expected_otherwise(detail)
         is_outdated |= (outcome != "ok") & _is_no_longer_repeated(detail, placeholder_keys)
+        is_outdated |= (outcome == "placeholder") & _tells_of_another_try(detail)
         is_anew = run_options.is_decided_anew(location, options, outcome, detail, run_of_row)
         is_outdated |= url.isNotNull() & is_anew
         missing = images_table.pending(missing, rows, is_outdated)
+        if before.digests:
+            found = _placeholders(images_table.whole_rows(spark, location, names), placeholder_keys, is_first)
+            missing = missing.join(found, on="key", how="left" if is_first else "inner")
         if not any("{key}" in template for template in urls):
             missing = _without_hopeless(missing, rows, base_url)
     may_share = sum("{key}" not in template for template in urls) > 1
@@ -188,9 +195,26 @@ def _is_no_longer_repeated(detail: Column, placeholder_keys: int) -> Column:
     return asked_for.isNotNull() & (F.lit(placeholder_keys == 0) | (asked_for < placeholder_keys))
 
 
+def _tells_of_another_try(detail: Column) -> Column:
+    """Did a URL of the key fail in a way that deserves one?"""
+    return F.coalesce(detail.rlike(f"{ENDED_AS}(?:{'|'.join(sorted(RETRYABLE))})\\b"), F.lit(False))
+
+
+def _placeholders(rows: DataFrame, placeholder_keys: int, is_first: bool) -> DataFrame:
+    """(key, row) of those that many URLs gave, as entries.to_wanted takes it. In the first round of a run other URLs of
+    the key are not told of: options and lists may be others by now."""
+    detail = F.col("detail")
+    is_found = (F.col("outcome") == "placeholder") & detail.rlike(FOUND_WITH)
+    rows = rows.where(is_found & ~_is_no_longer_repeated(detail, placeholder_keys)).dropDuplicates(["key"])
+    told = F.split_part(detail, F.lit("; "), F.lit(1)) if is_first else detail
+    elapsed_s = F.col("elapsed_ms") / 1000
+    row = F.struct("url", told.alias("detail"), "attempts", elapsed_s.alias("elapsed_s"))
+    return rows.select("key", row.alias("row"))
+
+
 def _without_hopeless(missing: DataFrame, rows: DataFrame, base_url: str) -> DataFrame:
     """Without the keys that have no URL, but a row already, from an archive perhaps."""
-    has_url = F.exists("urls", lambda url: F.trim(url) != "")
+    has_url = F.exists("urls", lambda url: stripped(url) != "")
     is_url = F.col("urls").isNull() & (F.col("key").contains("://") | F.lit(bool(base_url)))
     hopeless = ~(F.coalesce(has_url, F.lit(False)) | is_url)
     known = missing.where(hopeless).select("key").join(rows.select("key"), on="key", how="left_semi")

@@ -14,11 +14,12 @@ import pyarrow as pa
 from pyarrow import fs
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_type
 
-from ml_images.download.entries import ENTRY
+from ml_images.download.entries import ENTRY, ROW
 from ml_images.download.shared import components
 from ml_images.spark import work
-from ml_images.spark.url_spelling import spelled_alike
+from ml_images.spark.url_spelling import spelled_alike, stripped
 from ml_images.storage import tables
 from ml_images.storage.paths import for_spark, join, open_location
 
@@ -30,6 +31,7 @@ _FILES_A_CORE = 64  # at most, while tasks are not longer than TASK_ROWS: a file
 _LEAST_ENTRY_BYTES = 20  # of a list
 _MOST_SHARERS = 1_000  # keys that may be kept together for the sake of one URL
 _PLAN = "_plan-"
+_PLANNED = pa.schema([*ENTRY, pa.field("row", ROW)])
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,8 @@ class FetchPlan:
 
 
 def write_plan(entries: DataFrame, location: str, input_bytes: int, may_share: bool) -> FetchPlan:
-    """Write `entries` (columns of ENTRY) into the staging folder of the images table at `location`.
+    """Write `entries` (columns of ENTRY, and perhaps `row`, by entries.ROW) into the staging folder of the images table
+    at `location`.
 
     Entries with the same first URL are in one file, one after the other, and so are those that share any other URL,
     unless more than _MOST_SHARERS do, or more than TASK_ROWS hang together; else files are fair samples of the URLs.
@@ -69,11 +72,13 @@ def write_plan(entries: DataFrame, location: str, input_bytes: int, may_share: b
 
 def _placed(entries: DataFrame) -> DataFrame:
     """With the first `url` of each entry and its `place`, a hash."""
+    if "row" not in entries.columns:
+        entries = entries.withColumn("row", F.lit(None).cast(from_arrow_type(ROW)))
     return entries.withColumn("url", _first_url()).withColumn("place", _place_of(F.col("url")))
 
 
 def _write(placed: DataFrame, num_files: int, staging: str) -> list[tuple[str, int]]:
-    ordered = placed.repartition(num_files, "place").sortWithinPartitions("place", "url", "key").select(*ENTRY.names)
+    ordered = placed.repartition(num_files, "place").sortWithinPartitions("place", "url", "key").select(*_PLANNED.names)
     return work.write(ordered, join(staging, f"{_PLAN}{uuid4().hex}"), "look for what is missing")
 
 
@@ -82,7 +87,7 @@ def _sharing(spark: SparkSession, files: Sequence[str], staging: str) -> DataFra
     where there are none."""
     rows = spark.read.parquet(*map(for_spark, files)).where((F.size("urls") > 1) | F.col("urls").isNull())
     # A key without an entry may be a URL itself.
-    given = F.coalesce(F.filter("urls", lambda url: F.trim(url) != ""), F.array("key"))
+    given = F.coalesce(F.filter("urls", lambda url: stripped(url) != ""), F.array("key"))
     pairs = _placed(rows).select("place", F.explode(F.transform(given, _place_of)).alias("other"))
     ends = (F.min("place").alias("lowest"), F.max("place").alias("highest"), F.count("*").alias("sharers"))
     shared = pairs.groupBy("other").agg(*ends).where(F.col("lowest") < F.col("highest"))
@@ -101,9 +106,9 @@ def _sharing(spark: SparkSession, files: Sequence[str], staging: str) -> DataFra
 
 
 def read_plan(files: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """The entries of a task, by the columns of ENTRY, in their order."""
+    """The entries of a task, as entries.to_wanted takes them, in their order."""
     for file in files:
-        for batch in tables.read_batches(file, ENTRY.names, rows=1024):
+        for batch in tables.read_batches(file, _PLANNED.names, rows=1024):
             yield from batch.to_pylist()
 
 
@@ -134,4 +139,4 @@ def _place_of(url: Column) -> Column:
 
 
 def _first_url() -> Column:
-    return F.coalesce(F.get(F.filter("urls", lambda url: F.trim(url) != ""), 0), F.col("key"))
+    return F.coalesce(F.get(F.filter("urls", lambda url: stripped(url) != ""), 0), F.col("key"))

@@ -2,22 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import reduce
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
-from pyspark.sql.types import DoubleType, FloatType
 
 from ml_images.download.entries import ENTRY, VALUES, ListColumns
 from ml_images.download.keys import NOT_AS_EXPECTED
-from ml_images.errors import InputError
 from ml_images.schemas import LABELS
+from ml_images.spark.url_files import COMPRESSED, read_files
 from ml_images.spark.url_spelling import ascii_lower, is_usual, let, spelled_alike, spelled_closely, stripped
 from ml_images.storage import tables
 from ml_images.storage.paths import find_files, for_spark
 
-_COMPRESSED = (".gz", ".bz2")  # zstd needs Hadoop's native library, which no machine has by itself
 _EXPANSION = 4
 _ENTRY = from_arrow_schema(ENTRY)
 
@@ -39,10 +36,10 @@ def read_entries(spark: SparkSession, labels: str, lists: Sequence[str], columns
     """The keys of the labels table, each with its entry of the lists (null where it has none); without labels, all
     entries of the lists.
 
-    Raises InputError for an ending that tells no format that is read, and a column that is not there.
+    Raises InputError for files that url_files.read_files does not take.
     """
     files = find_files(list(lists), "URL list") if lists else []
-    num_bytes = sum(size * (_EXPANSION if location.endswith(_COMPRESSED) else 1) for location, size in files)
+    num_bytes = sum(size * (_EXPANSION if location.endswith(COMPRESSED) else 1) for location, size in files)
     found = _read_lists(spark, files, columns) if lists else None
     if labels:
         keys = spark.read.schema(from_arrow_schema(LABELS)).parquet(for_spark(labels)).select("key")  # one row a key
@@ -91,9 +88,8 @@ def has_moved(columns: ListColumns, base_url: str, outcome: Column, url: Column)
     """
     quoted = F.replace(F.url_encode(F.col("key")), F.lit("%2F"), F.lit("/"))
     own = F.when(F.col("key").contains("://"), F.array("key"))
-    own = own.otherwise(
-        F.array(F.concat(F.lit(f"{base_url}/"), quoted)) if base_url else F.array().cast("array<string>")
-    )
+    below_base = F.concat(F.lit(base_url.rstrip("/") + "/"), F.regexp_replace(quoted, "^/+", ""))  # as url.url_of
+    own = own.otherwise(F.array(below_base) if base_url else F.array().cast("array<string>"))
     listed = F.array(
         *(
             F.replace(F.lit(name), F.lit("{key}"), quoted) if "{key}" in name else stripped(F.get("urls", place))
@@ -133,63 +129,10 @@ def has_moved(columns: ListColumns, base_url: str, outcome: Column, url: Column)
 def _read_lists(spark: SparkSession, files: Sequence[tuple[str, int]], columns: ListColumns) -> DataFrame:
     """The entries of all lists, (location, bytes) each, by the columns of ENTRY and list_rows; one a key (of several
     rows, that with most in it)."""
-    frames = [
-        _entries(_read(spark, _format(location), location), location, columns) for location, size in files if size
-    ]
-    together = reduce(DataFrame.unionByName, frames)
+    together = read_files(spark, [location for location, size in files if size], columns)
     rest = ENTRY.names[1:]
     missing = sum((F.col(name).isNull().cast("int") for name in rest if name != "urls"), F.lit(0))
     blank = F.size(F.filter("urls", lambda url: url.isNull() | (F.trim(url) == "")))
     least = F.min(F.struct((blank + missing).alias("missing"), *rest)).alias("entry")
     by_key = together.groupBy("key").agg(least, F.count("*").alias("list_rows"))
     return by_key.select("key", *(f"entry.{name}" for name in rest), "list_rows")
-
-
-def _format(location: str) -> str:
-    name = location.lower()
-    if name.endswith(".parquet"):
-        return "parquet"
-    for ending in _COMPRESSED:
-        name = name.removesuffix(ending)
-    for kind in ("csv", "tsv", "txt"):
-        if name.endswith(f".{kind}"):
-            return kind
-    accepted = "accepted are .parquet, .csv, .tsv and .txt, the last three also as .gz and .bz2"
-    raise InputError(f"URL list '{location}': its ending tells no format that is read, {accepted}")
-
-
-def _read(spark: SparkSession, kind: str, location: str) -> DataFrame:
-    path = for_spark(location)
-    if kind == "parquet":
-        return spark.read.parquet(path)
-    if kind == "txt":
-        lines = spark.read.text(path).select(F.trim("value").alias("url"))
-        return lines.where(F.col("url") != "")
-    # Quotes inside a quoted field are doubled (RFC 4180), not escaped by a backslash as Spark expects.
-    return spark.read.csv(path, header=True, escape='"', sep="\t" if kind == "tsv" else ",", mode="PERMISSIVE")
-
-
-def _entries(frame: DataFrame, location: str, columns: ListColumns) -> DataFrame:
-    for name in columns.named():
-        if name not in frame.columns:
-            raise InputError(f"URL list '{location}' has no column '{name}'; it has {', '.join(frame.columns)}")
-
-    def text(name: str) -> Column:
-        return F.col(f"`{name}`").cast("string") if name else F.lit(None).cast("string")
-
-    def number(name: str) -> Column:
-        """As text. pandas makes whole numbers floats as soon as one is missing; from 10^7 on Spark writes 1.0E7."""
-        if not name or frame.schema[name].dataType not in (DoubleType(), FloatType()):
-            return text(name)
-        value = F.col(f"`{name}`")
-        whole = F.when(F.abs(value) < 2**53, value).cast("bigint")  # in ANSI mode infinity has no such cast
-        written = F.when(value == whole, whole.cast("string")).otherwise(text(name))
-        return F.when(~F.isnan(value), written)
-
-    urls = [F.lit(None).cast("string") if "{key}" in name else text(name) for name in columns.urls]
-    key = text(columns.key) if columns.key else urls[0]
-    return frame.select(
-        F.coalesce(key, F.lit("")).alias("key"),
-        F.array(*urls).alias("urls"),
-        *(number(name).alias(what) for what, name in columns.facts().items()),
-    )

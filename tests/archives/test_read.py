@@ -5,8 +5,9 @@ import lzma
 import os
 import struct
 import tarfile
+import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pyarrow as pa
@@ -23,22 +24,23 @@ PICTURES = {
 }
 
 
-def tar_of(members: dict[str, bytes], *special: tarfile.TarInfo) -> bytes:
+def tar_of(members: dict[str, bytes], *special: tarfile.TarInfo, more: Iterable[tuple[str, bytes]] = ()) -> bytes:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
         for info in special:
             tar.addfile(info)
-        for name, data in members.items():
+        for name, data in [*members.items(), *more]:
             info = tarfile.TarInfo(name)
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
     return out.getvalue()
 
 
-def zip_of(members: dict[str, bytes]) -> bytes:
+def zip_of(members: dict[str, bytes], *more: tuple[str, bytes]) -> bytes:
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as packed:
-        for name, data in members.items():
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as packed, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Duplicate name")
+        for name, data in [*members.items(), *more]:
             packed.writestr(name, data)
     return out.getvalue()
 
@@ -171,10 +173,37 @@ def test_a_member_that_can_be_read_counts_more_than_a_refused_one_and_the_first_
     assert tally.counts["members found again"] == 1
 
 
-def test_a_bare_name_of_different_files_is_taken_back_once(tmp_path: Path) -> None:
+TWICE: dict[str, tuple[str, dict[str, bytes], list[tuple[str, bytes]]]] = {
+    "same name, same bytes": ("a/1.jpg", {"a/1.jpg": b"first"}, [("a/1.jpg", b"first")]),
+    "same name, other bytes": ("a/1.jpg", {"a/1.jpg": b"first"}, [("a/1.jpg", b"second"), ("a/1.jpg", b"third")]),
+    "copy in a folder": ("a/1.jpg", {"a/1.jpg": b"first", "backup/a/1.jpg": b"first"}, []),
+    "other bytes in a folder": ("a/1.jpg", {"old/a/1.jpg": b"first", "a/1.jpg": b"second"}, []),
+    "synset in two folders": (
+        "n00000001/n00000001_1.JPEG",
+        {"n00000001/n00000001_1.JPEG": b"first", "all/n00000001_1.JPEG": b"second"},
+        [],
+    ),
+    "bare, same bytes": ("1.jpg", {"a/1.jpg": b"first", "b/1.jpg": b"first"}, []),
+}
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+@pytest.mark.parametrize("case", sorted(TWICE))
+def test_of_two_members_that_a_key_names_the_first_counts_in_every_kind_of_archive(
+    kind: str, case: str, tmp_path: Path
+) -> None:
+    key, members, more = TWICE[case]
+    write(tmp_path, {f"all.{kind}": tar_of(members, more=more) if kind == "tar" else zip_of(members, *more)})
+    found, tally = read([str(tmp_path / f"all.{kind}")], [key])
+    assert [(member.key, member.data, member.outcome) for member in found] == [(key, b"first", "ok")]
+    assert tally.counts["members found again"] == len(members) + len(more) - 1
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_a_bare_name_of_different_files_is_taken_back_once(kind: str, tmp_path: Path) -> None:
     files = {"a/1.jpg": b"x", "b/1.jpg": b"y", "c/1.jpg": b"z", "a/2.jpg": b"same", "b/2.jpg": b"same"}
-    write(tmp_path, {"all.tar": tar_of(files)})
-    found, _ = read([str(tmp_path / "all.tar")], ["1.jpg", "2.jpg"])
+    write(tmp_path, {f"all.{kind}": tar_of(files) if kind == "tar" else zip_of(files)})
+    found, _ = read([str(tmp_path / f"all.{kind}")], ["1.jpg", "2.jpg"])
     assert [(member.key, member.outcome) for member in found] == [
         ("1.jpg", "ok"),
         ("1.jpg", "not_in_archive"),
@@ -276,6 +305,25 @@ def test_a_zip_entry_that_is_encrypted_or_damaged_is_a_named_refusal(tmp_path: P
         "a/1.jpg": ("unsafe_member", "encrypted"),
         "a/2.jpg": ("undecodable", "its CRC-32 differs"),
         "a/3.jpg": ("unsupported_format", "packed by method 14"),
+    }
+
+
+def test_a_self_extracting_zip_is_read_in_pieces_like_any_other(tmp_path: Path) -> None:
+    write(tmp_path, {"all.zip": b"#!/bin/sh\n" * 30 + zip_of(PICTURES)})
+    for piece_bytes in (1 << 28, 3000):
+        found, tally = read([str(tmp_path / "all.zip")], list(PICTURES), piece_bytes=piece_bytes)
+        assert [(member.key, member.data) for member in found] == list(PICTURES.items())
+        assert not tally.problems
+
+
+def test_a_sparse_file_is_refused_by_the_name_that_it_had(tmp_path: Path) -> None:
+    made_up = tarfile.TarInfo("a/GNUSparseFile.7/1.jpg")  # as GNU tar writes it
+    made_up.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "a/1.jpg"}
+    write(tmp_path, {"all.tar": tar_of({"a/2.jpg": b"x"}, made_up)})
+    found, _ = read([str(tmp_path / "all.tar")], ["a/1.jpg", "a/2.jpg"])
+    assert {member.key: (member.outcome, member.detail) for member in found} == {
+        "a/1.jpg": ("unsafe_member", "sparse file"),
+        "a/2.jpg": ("ok", ""),
     }
 
 

@@ -129,11 +129,11 @@ def test_a_sparse_file_is_told_and_passed_over() -> None:
         assert ended == "done"
 
 
-def test_a_pax_sparse_file_is_told() -> None:
+def test_a_pax_sparse_file_is_told_by_its_real_name() -> None:
     info, data = file("hole", b"abc")
-    info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.name": "hole"}
+    info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.name": "d/real", "path": "d/GNUSparseFile.7/real"}
     found, _ = read_all(next(streams(tar_of([(info, data)], tarfile.PAX_FORMAT))))
-    assert [entry.special for entry, _ in found] == ["sparse file"]
+    assert [(entry.name, entry.special) for entry, _ in found] == [("d/real", "sparse file")]
 
 
 @pytest.mark.parametrize("kind", sorted(FORMATS))

@@ -2,6 +2,7 @@ import io
 import struct
 import zipfile
 import zlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,14 +43,56 @@ def test_entries_and_bytes_are_those_of_zipfile(members: dict[str, bytes], metho
     assert all(entry.special is None for entry in found)
 
 
-def test_a_directory_of_more_than_16_bits_is_found() -> None:
-    data = zip_of({"a": b"data"})
+def zip64_of(members: dict[str, bytes]) -> bytes:
+    data = zip_of(members)
     end = data.index(b"PK\5\6")
-    *_, length, start, _ = struct.unpack("<4s4H2LH", data[end:])
-    wide = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, 1, 1, length, start)
+    *_, count, length, start, _ = struct.unpack("<4s4H2LH", data[end:])
+    wide = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, count, count, length, start)
     place = struct.pack("<4sLQL", b"PK\6\7", 0, end, 1)
     narrow = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
-    data = data[:end] + wide + place + narrow
+    return data[:end] + wide + place + narrow
+
+
+COMMENTS = {
+    "within": b"a PK\5\6 b",
+    "alone": b"PK\5\6",
+    "many": b"PK\5\6" * 3000,
+    "a record, then more": b"PK\5\6" + bytes(40),
+}
+
+
+@pytest.mark.parametrize("comment", COMMENTS.values(), ids=COMMENTS)
+@pytest.mark.parametrize("front", [b"", b"MZ" * 999], ids=["", "self-extracting"])
+def test_the_mark_of_the_end_in_a_comment_is_no_end(comment: bytes, front: bytes) -> None:
+    data = front + zip_of({"a": b"data"}, comment=comment)
+    (entry,) = entries_of(data)
+    assert read_entry(io.BytesIO(data), entry) == b"data"
+
+
+def test_bytes_behind_an_archive_do_not_hide_it() -> None:
+    data = zip_of({"a": b"data"}, comment=b"more") + bytes(100)
+    (entry,) = entries_of(data)
+    assert read_entry(io.BytesIO(data), entry) == b"data"
+
+
+@pytest.mark.parametrize("make", [zip_of, zip64_of])
+@pytest.mark.parametrize(
+    "front", [b"#!/bin/sh\n", bytes(100_000), zip_of({"b": b"other"})], ids=["script", "long", "zip"]
+)
+def test_bytes_in_front_of_an_archive_are_passed_over(make: Callable[[dict[str, bytes]], bytes], front: bytes) -> None:
+    data = front + make({"a": b"data", "c": b"more"})
+    found = {entry.name: read_entry(io.BytesIO(data), entry) for entry in entries_of(data)}
+    assert found == {"a": b"data", "c": b"more"}
+
+
+def test_the_directory_of_a_zip_inside_is_not_that_of_a_cut_archive() -> None:
+    data = zip_of({"first": b"data", "inner.zip": zip_of({"a": b"data"}), "last": bytes(500)})
+    with pytest.raises(Damaged):
+        entries_of(data[: data.index(bytes(500)) + 9])
+
+
+def test_a_directory_of_more_than_16_bits_is_found() -> None:
+    data = zip64_of({"a": b"data"})
     with zipfile.ZipFile(io.BytesIO(data)) as packed:
         assert packed.namelist() == ["a"]
     (entry,) = entries_of(data)
@@ -61,7 +104,7 @@ def test_an_entry_far_into_the_file_is_found_by_its_zip64_field() -> None:
     entry = struct.pack(
         "<4s6H3L5H2L", b"PK\1\2", 45, 45, 0, 0, 0, 0, 7, *(0xFFFFFFFF,) * 2, 1, 28, 0, 0, 0, 0, 0xFFFFFFFF
     )
-    (found,) = read_entries(io.BytesIO(entry + b"a" + wide), 0, len(entry) + 29)
+    (found,) = read_entries(io.BytesIO(entry + b"a" + wide), 0, len(entry) + 29, 0)
     assert (found.size, found.packed, found.header) == (5, 5, 1 << 40)
 
 

@@ -2,10 +2,11 @@ from datetime import datetime, timezone
 
 import pytest
 
-from ml_images.download.keys import Fetched, Job, Keys
+from ml_images.download.keys import Fetched, Job, Keys, endings_of
 from ml_images.download.progress import Progress
+from ml_images.download.repeated import detail_of
 from ml_images.download.results import Result
-from ml_images.download.wanted import Candidate, Wanted
+from ml_images.download.wanted import Candidate, Ending, Wanted
 
 NOW = datetime(2026, 5, 4, tzinfo=timezone.utc)
 
@@ -63,10 +64,10 @@ def test_the_next_candidate_is_asked_for_when_the_one_before_has_failed() -> Non
         (Result("changed"), "changed", "a is not as expected: 7 bytes, MD5 " + "0a" * 16),
         (Result("not_found"), "not_found", "a is not as expected: 7 bytes, MD5 " + "0a" * 16),
         (Result("redirect_error", "to ''"), "redirect_error", "to ''; a is not as expected: 7 bytes, MD5 " + "0a" * 16),
-        (Result("ok"), "ok", ""),
+        (Result("ok"), "ok", "a is not as expected: 7 bytes, MD5 " + "0a" * 16),
     ],
 )
-def test_a_row_without_a_picture_tells_what_was_expected_in_vain(last: Result, outcome: str, detail: str) -> None:
+def test_a_row_tells_what_was_expected_in_vain(last: Result, outcome: str, detail: str) -> None:
     made, _ = keys(Answers(a=Result("changed"), b=last))
     made.take_in(Wanted("k", (Candidate("a", 7, b"\n" * 16), *([] if outcome == "changed" else [Candidate("b")]))))
     assert (only(made).outcome, only(made).detail) == (outcome, detail)
@@ -101,3 +102,19 @@ def test_milliseconds_fit_into_their_column() -> None:
     made, _ = keys(Answers(a=Result("ok", elapsed_s=1e9)))
     made.take_in(want("a"))
     assert only(made).elapsed_ms == 2**31 - 1
+
+
+def test_the_row_of_a_placeholder_tells_how_its_urls_ended() -> None:
+    """So that nobody asks them again."""
+    failed = {"http://h/1": Result("server_error", "status 503"), "http://h/12": Result("not_found")}
+    made, _ = keys(Answers(**failed, **{"http://h/3": Result("ok", attempts=1, elapsed_s=0.5)}))
+    made.take_in(want("http://h/1", "http://h/12", "http://h/3", "http://h/4"))
+    row = only(made)
+    assert row.detail == "http://h/1 ended as server_error (status 503); http://h/12 ended as not_found"
+    detail = f"{detail_of(10)}; {row.detail}"
+    urls = ["http://h/12", "http://h/1", "http://h/2", "http://h/3", "http://h/4"]
+    assert endings_of("http://h/3", detail, 1, 0.5, urls) == (
+        Ending("http://h/3", "placeholder", detail_of(10), 1, 0.5),
+        Ending("http://h/12", "not_found", ""),
+        Ending("http://h/1", "server_error", "status 503"),
+    )

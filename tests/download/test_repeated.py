@@ -20,13 +20,14 @@ def row(key: str) -> dict[str, Any]:
 
 
 def test_named_keys_lose_their_picture_and_keep_what_tells_about_them() -> None:
-    rows = pa.Table.from_pylist([row("a"), row("b"), row("c")], schema=IMAGES)
+    told = "http://g/a ended as server_error"
+    rows = pa.Table.from_pylist([row("a") | {"detail": told}, row("b"), row("c")], schema=IMAGES)
     found = as_placeholders(rows, ["c", "a"], 10)
     assert found.schema.equals(IMAGES)
     assert found["outcome"].to_pylist() == ["placeholder", "ok", "placeholder"]
     assert found["data"].to_pylist() == [None, b"jpeg", None]
     assert found["detail"].to_pylist() == [
-        detail_of(10),
+        f"{detail_of(10)}; {told}",
         None,
         detail_of(10),
     ]

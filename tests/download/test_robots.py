@@ -1,8 +1,10 @@
 import math
+import tracemalloc
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from protego import Protego
 
 from ml_images.download.robots import (
     LEAST_INTERVAL_S,
@@ -202,3 +204,40 @@ def test_any_successful_answer_is_a_file(status: int, outcome: str | None) -> No
 def test_redirects_are_followed() -> None:
     assert of_head(301, {"location": "/x"}) == "redirect"
     assert of_head(301, {}) == "http_error"
+
+
+def test_many_agents_over_many_rules_are_judged_at_once() -> None:
+    """Each with rules of its own would take minutes and gigabytes."""
+    agents = b"".join(b"User-agent: bot%d\n" % number for number in range(15_000))
+    rules = b"".join(b"Disallow: /%d/\n" % number for number in range(12_000))
+    file = agents + b"User-agent: ML # or ml-images\n" + rules[: MAX_BYTES - len(agents) - 100]
+    tracemalloc.start()
+    robots = learnt("ok", 200, file)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert refusal(robots, "/11/x.jpg") == "robots_disallowed"
+    assert refusal(robots, "/x.jpg") is None
+    assert peak < 60 << 20
+
+
+@pytest.mark.parametrize(
+    ("agent", "is_ours"),
+    [
+        ("ml-images", True),
+        ("ML-Images/2.0", False),
+        ("images", False),
+        ("ml*", True),
+        ("*", True),
+        ("other", False),
+        ("some other", False),
+        ("imagesbot", False),
+    ],
+)
+@pytest.mark.parametrize("line", ["User-agent: {}", "useragent {}", " User Agent : {} # said so", "USER-AGENT:{}"])
+def test_agents_mean_what_they_mean_to_the_parser(line: str, agent: str, is_ours: bool) -> None:
+    file = f"User-agent: nobody\n{line.format(agent)}\nDisallow: /a\n\nUser-agent: nobody\nDisallow: /b"
+    robots = learnt("ok", 200, file.encode())
+    expected = not Protego.parse(file).can_fetch(f"{ORIGIN}/a", "ml-images")
+    assert expected == is_ours
+    assert (refusal(robots, "/a") == "robots_disallowed") == expected
+    assert refusal(robots, "/b") is None

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_images.download import url as module
-from ml_images.download.url import is_address, is_web_url, parse_web_url, same_place, url_of
+from ml_images.download.url import LONGEST, is_address, is_web_url, parse_web_url, same_place, url_of
 
 
 @pytest.mark.parametrize(
@@ -171,3 +171,11 @@ def test_a_place_is_its_own_place(text: str) -> None:
 @pytest.mark.parametrize("host", ["a" * 64 + ".example", ".".join(["abcdefgh"] * 29)])
 def test_names_that_are_too_long_for_dns_are_none(host: str) -> None:
     assert not is_web_url(f"http://{host}/x")
+
+
+@pytest.mark.parametrize("url", ["http://h.example/{}", "http://h/{}#"])
+def test_a_url_that_no_server_takes_is_none(url: str) -> None:
+    longest = url.format("a" * (LONGEST - len(url.format(""))))
+    assert parse_web_url(longest).host.startswith("h")
+    with pytest.raises(ValueError, match="8,193 characters, at most 8,192"):
+        parse_web_url(longest.replace("a", "aa", 1))

@@ -356,6 +356,7 @@ def test_a_mirrors_placeholder_does_not_cost_the_original_and_a_larger_number_br
     assert set(run("placeholder_keys=7")[1].values()) == {"ok"}
     capsys.readouterr()
     asked, found = run("placeholder_keys=6")
+    assert asked == Counter([*(f"/im_{n}.png" for n in range(4)), "/gone.png"])
     assert found == {f"k{n}": "ok" for n in range(4)} | {"gone": "not_found", "alone": "placeholder"}
     counts = json.loads((tmp_path / "out" / "report.json").read_text())["counts"]["keys"]
     assert (counts["fetched"], counts["found to be placeholders"]) == (0, 6)
@@ -369,6 +370,34 @@ def test_a_mirrors_placeholder_does_not_cost_the_original_and_a_larger_number_br
     assert asked == Counter(["/-/copy/4/im_7.png", "/-/copy/5/im_7.png"])
     assert (found["gone"], found["alone"]) == ("ok", "ok")
     assert run("placeholder_keys=7")[0] == Counter()
+
+
+def test_what_failed_before_a_placeholder_keeps_its_right_to_another_try(pictures: Any, tmp_path: Path) -> None:
+    server, argv, _ = pictures
+    lines = ["id,original,mirror"]
+    for n in range(4):
+        Image.new("RGB", (400, 300), (n, 0, 0)).save(tmp_path / "pictures" / f"large_{n}.png")
+        lines.append(f"late{n},{server.url}-/fault/status=503/im_{n}.png,{server.url}-/copy/1{n}/im_7.png")
+        lines.append(f"large{n},{server.url}large_{n}.png,{server.url}-/copy/2{n}/im_7.png")
+    (tmp_path / "list.csv").write_text("\n".join(lines) + "\n")
+    argv = [word for word in argv if not word.startswith("labels=")] + [f"urls={tmp_path / 'list.csv'}", "max_loss=1"]
+    argv += ["columns.key=id", "columns.urls=[original, mirror]", "placeholder_keys=5", "download.fetch.attempts=1"]
+
+    def run(*given: str) -> tuple[Counter[str], dict[str, str]]:
+        before = fetched(server)
+        assert download.main([*argv, *given]) == 0
+        return fetched(server) - before, {row["key"]: row["outcome"] for row in images_of(tmp_path / "out")}
+
+    asked, found = run("download.image.max_pixels=50000")
+    assert set(asked.values()) == {1} and len(asked) == 16
+    late, large = ({f"{kind}{n}" for n in range(4)} for kind in ("late", "large"))
+    assert found == dict.fromkeys(late, "server_error") | dict.fromkeys(large, "placeholder")
+    asked, found = run()
+    assert found == dict.fromkeys(late, "server_error") | dict.fromkeys(large, "ok")
+    mirrors = {f"/-/copy/1{n}/im_7.png" for n in range(4)}  # of rows that deserve another try: found out at once
+    assert asked == Counter([f"/-/fault/status=503/im_{n}.png" for n in range(4)]) + Counter(mirrors) + Counter(
+        f"/large_{n}.png" for n in range(4)
+    )
 
 
 def test_lists_of_urls_with_fall_backs_sizes_and_digests(

@@ -141,20 +141,28 @@ def test_archives_of_all_kinds_become_one_images_table(world: Path, tmp_path: Pa
     assert {key: rows[key]["outcome"] for key in BAD} == {key: found[key]["outcome"] for key in BAD}
 
 
-def test_what_an_option_has_refused_is_asked_for_again_with_another(world: Path, tmp_path: Path) -> None:
+def test_what_an_option_or_a_missing_library_has_refused_is_asked_for_again_with_another(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     keys = [key for key in PICTURES if key.startswith("n00000001")]
-    write_labels(tmp_path / "labels", keys)
-    argv = [f"archives={world / 'a_whole.tar'}", f"labels={tmp_path}/labels", f"output={tmp_path}/out", "max_loss=1"]
+    write_labels(tmp_path / "labels", [*keys, "x/lzma.jpg"])
+    with zipfile.ZipFile(world / "a_lzma.zip", "w", zipfile.ZIP_LZMA) as packed:
+        packed.writestr("x/lzma.jpg", picture(7))
+    argv = [f"archives={world}/a_*", f"labels={tmp_path}/labels", f"output={tmp_path}/out", "max_loss=1"]
 
     def run(*given: str) -> tuple[int, set[str]]:
         assert extract.main([*argv, *given]) == 0
         report = json.loads((tmp_path / "out/report.json").read_text())
         return report["counts"]["keys"]["asked for"], {row["outcome"] for row in images_of(tmp_path / "out").values()}
 
-    assert run("extract.image.min_side=41") == (6, {"too_small"})  # they are 50x40
-    assert run("extract.image.min_side=41") == (0, {"too_small"})
-    assert run() == (6, {"ok"})
-    assert run("extract.image.min_side=41") == (0, {"ok"})
+    refused = {"too_small", "unsupported_format"}  # they are 50x40
+    assert run("extract.image.min_side=41") == (7, refused)
+    assert run("extract.image.min_side=41") == (0, refused)
+    with monkeypatch.context() as patch:
+        patch.setattr("ml_images.spark.extract.optional_formats", list)  # as where one is no longer installed
+        assert run("extract.image.min_side=41") == (1, refused)
+    assert run() == (7, {"ok", "unsupported_format"})
+    assert run("extract.image.min_side=41") == (0, {"ok", "unsupported_format"})
 
 
 def test_what_a_crash_has_staged_is_not_read_again(world: Path, tmp_path: Path) -> None:

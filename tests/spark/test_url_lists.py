@@ -1,4 +1,8 @@
+import csv
+import decimal
 import gzip
+import hashlib
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,7 @@ from ml_images import schemas
 from ml_images.download.entries import BadEntry, ListColumns, to_wanted
 from ml_images.download.keys import NOT_AS_EXPECTED
 from ml_images.errors import InputError
+from ml_images.spark.url_files import open_lines
 from ml_images.spark.url_lists import Entries, has_moved, is_expected_otherwise, is_usable, read_entries
 from ml_images.storage import tables
 
@@ -68,6 +73,133 @@ def test_numbers_that_pandas_made_floats_are_whole_ones(spark: Any, tmp_path: Pa
         "e": "Infinity",
         "f": "1.0E300",
     }
+
+
+def write_parquet(path: Path, **columns: Any) -> str:
+    """A list of two keys and URLs, whose columns may be replaced and more given."""
+    pq.write_table(pa.table({"id": ["a", "b"], "url": ["http://h/a", "http://h/b"]} | columns), path)
+    return str(path)
+
+
+BY_ID = ListColumns(key="id", urls=["url"])
+
+
+def test_types_that_spark_does_not_read_matter_only_in_columns_that_are_asked_for(spark: Any, tmp_path: Path) -> None:
+    times = {"taken": pa.array([0, 1], pa.timestamp("ns")), "at": pa.array([0, 1], pa.time64("ns"))}
+    path = write_parquet(tmp_path / "list.parquet", **times, Taken=["x", "y"])
+    expected = {key: ([f"http://h/{key}"], None, None, None) for key in ("a", "b")}
+    assert found(read_entries(spark, "", [path], BY_ID)) == expected
+    with pytest.raises(InputError, match=r"column 'at' is time64\[ns\], text and numbers are accepted"):
+        read_entries(spark, "", [path], ListColumns(key="id", urls=["at"]))
+
+
+KINDS: dict[str, tuple[Any, list[str]]] = {
+    "uint64": (pa.array([7, 2**64 - 1], pa.uint64()), ["7", "18446744073709551615"]),
+    "int8": (pa.array([7, -1], pa.int8()), ["7", "-1"]),
+    "whole floats": (pa.array([7.0, 123456789.0]), ["7", "123456789"]),
+    "float32": (pa.array([7.0, 1.5], pa.float32()), ["7", "1.5"]),
+    "decimal": (pa.array([decimal.Decimal(7), decimal.Decimal("100.50")], pa.decimal128(20, 2)), ["7", "100.50"]),
+    "dictionary": (pa.array(["x", "y"]).dictionary_encode(), ["x", "y"]),
+    "large_string": (pa.array(["x", "y"], pa.large_string()), ["x", "y"]),
+}
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_keys_and_sizes_of_any_type_of_number_or_text_are_as_they_would_be_written(
+    kind: str, spark: Any, tmp_path: Path
+) -> None:
+    given, expected = KINDS[kind]
+    path = write_parquet(tmp_path / "list.parquet", id=given, **{"the `size`.2": given})
+    columns = ListColumns(key="id", urls=["url"], size="the `size`.2")
+    told = {key: size for key, (_, size, _, _) in found(read_entries(spark, "", [path], columns)).items()}
+    assert told == {value: value for value in expected}
+
+
+def test_files_of_a_list_may_differ_in_their_types_and_columns_of_nothing(spark: Any, tmp_path: Path) -> None:
+    nothing, no_number = pa.nulls(2), pa.array([None, float("nan")], pa.float64())
+    paths = [
+        write_parquet(tmp_path / "text.parquet", id=["a", "10"], other=nothing),
+        write_parquet(tmp_path / "number.parquet", id=[2, 3], other=no_number),
+    ]
+    entries = found(read_entries(spark, "", paths, ListColumns(key="id", urls=["other"], size="other")))
+    assert entries == {key: ([None], None, None, None) for key in ("a", "10", "2", "3")}
+
+
+def test_a_binary_md5_is_written_in_hexadecimal(spark: Any, tmp_path: Path) -> None:
+    digest = hashlib.md5(b"a").digest()
+    columns = ListColumns(key="id", urls=["url"], md5="md5")
+    for kind in (pa.binary(), pa.binary(16)):
+        path = write_parquet(tmp_path / "list.parquet", md5=pa.array([digest, None], kind))
+        told = {key: md5 for key, (_, _, md5, _) in found(read_entries(spark, "", [path], columns)).items()}
+        assert told == {"a": digest.hex().upper(), "b": None}
+
+
+def test_columns_that_hold_no_text_and_no_numbers_are_named(spark: Any, tmp_path: Path) -> None:
+    refused: list[tuple[Any, str]] = [
+        (pa.array([b"a", b"\xff"]), "binary"),
+        (pa.array([["a"], ["b"]]), r"list<.*>"),
+        (pa.array([{"u": "a"}, {"u": "b"}]), r"struct<.*>"),
+        (pa.array([True, False]), "bool"),
+    ]
+    for given, kind in refused:
+        path = write_parquet(tmp_path / "list.parquet", id=given)
+        with pytest.raises(InputError, match=f"column 'id' is {kind}, text and numbers are accepted"):
+            read_entries(spark, "", [path], BY_ID)
+    (tmp_path / "list.parquet").write_bytes(b"id,url\n")
+    with pytest.raises(InputError, match=r"list\.parquet' cannot be read: "):
+        read_entries(spark, "", [path], BY_ID)
+
+
+def test_a_column_that_is_there_in_two_cases_is_named(spark: Any, tmp_path: Path) -> None:
+    path = write_parquet(tmp_path / "list.parquet", URL=["x", "y"])
+    (tmp_path / "list.csv").write_text("\ufeff\nid,url,URL\nk,x,y\n")
+    for location in (path, str(tmp_path / "list.csv")):
+        with pytest.raises(InputError, match=r"has column 'url' more than once, in whatever case; it has id, url, URL"):
+            read_entries(spark, "", [location], BY_ID)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("name", ["list.csv", "list.tsv"])
+def test_fields_with_line_breaks_are_refused_and_not_cut(name: str, place: int, spark: Any, tmp_path: Path) -> None:
+    """Wherever the field is; a row of csv.writer's would become one without a URL and one of a key nobody asked for."""
+    rows = [[["id", "url"], ["a", "http://h/a"], ["b", "http://h/b"]][row] for row in range(3)]
+    for row, title in zip(rows, ["title", 'so "called", x', "two\n\nmore\nlines"], strict=True):
+        row.insert(place, title)
+    with (tmp_path / name).open("w", newline="") as file:
+        csv.writer(file, delimiter="\t" if name.endswith("tsv") else ",").writerows(rows)
+    with pytest.raises(
+        InputError, match=rf"{name}': quotes are not closed in [12] of its lines, '.*' for one; fields with"
+    ):
+        read_entries(spark, "", [str(tmp_path / name)], BY_ID)
+
+
+def test_quotes_in_a_tsv_that_knows_none_are_letters(spark: Any, tmp_path: Path) -> None:
+    text = 'id\ttitle\turl\na\t"Hello world\thttp://h/a\nb\t5" disk\thttp://h/b\n\n"c"\t\thttp://h/c\n'
+    (tmp_path / "list.tsv").write_text(text)
+    entries = found(read_entries(spark, "", [str(tmp_path / "list.tsv")], BY_ID))
+    assert {key: urls for key, (urls, *_) in entries.items()} == {
+        key: [url] for key, url in (("a", "http://h/a"), ("b", "http://h/b"), ('"c"', "http://h/c"))
+    }
+    (tmp_path / "list.tsv").write_text(text + "d\n")
+    with pytest.raises(InputError, match=r"""closed in 1 of its lines, 'a\t"Hello world\thttp://h/a' for one"""):
+        read_entries(spark, "", [str(tmp_path / "list.tsv")], BY_ID)
+
+
+def test_lines_are_taken_for_open_where_csv_would_read_on(spark: Any, tmp_path: Path) -> None:
+    """Of all lines of up to six letters, as well as of some that are long."""
+    lines = ["".join(letters) for size in range(1, 7) for letters in product('a",', repeat=size)]
+    lines += ['"' + 'a""' * 40_000 + end for end in ("", '"')] + [',"a"' * 40_000 + end for end in ("", ',"')]
+    (tmp_path / "closed.csv").write_text("".join(f"{line}\n" for line in lines if not is_open(line)))
+    (tmp_path / "open.csv").write_text("".join(f"{line}\n" for line in lines if is_open(line)))
+    tables = {str(path): "," for path in tmp_path.glob("*.csv")}
+    told = open_lines(spark, tables)
+    assert {location: num for location, (num, _) in told.items()} == {
+        str(tmp_path / "open.csv"): sum(map(is_open, lines))
+    }
+
+
+def is_open(line: str) -> bool:
+    return len(list(csv.reader([f"{line}\n", "next\n"]))) == 1
 
 
 def test_a_plain_list_is_a_url_a_line_which_is_its_key(spark: Any, tmp_path: Path) -> None:
@@ -212,7 +344,7 @@ ODD_KEYS = [
 
 def test_urls_that_are_made_of_keys_are_those_that_workers_make(spark: Any) -> None:
     template = ListColumns(key="id", urls=["given", "http://mirror/x/{key}.jpg"])
-    for columns, base_url, urls in ((template, "", ["http://h/a", None]), (ListColumns(), "http://base/", None)):
+    for columns, base_url, urls in ((template, "", ["http://h/a", None]), (ListColumns(), "http://h.base/x/", None)):
         for other in (False, True):
             rows = [
                 (key, urls, outcome, to_wanted(key, urls, None, None, None, columns, base_url).candidates[-1].url)
