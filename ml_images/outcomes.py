@@ -43,7 +43,7 @@ _ALL = (
     ),
     Outcome("robots_disallowed", True, "the host's robots.txt forbids it to our user agent"),
     Outcome("host_unavailable", True, "not asked: its host failed too often in a row, or gives no robots.txt"),
-    Outcome("unsupported_format", True, "a picture in a format that no installed library reads (HEIF, ...)"),
+    Outcome("unsupported_format", False, "a picture in a format that no installed library reads (HEIF, ...)"),
     Outcome("decoder_died", False, "the decoder crashed on the bytes, or ran out of memory or time"),
     Outcome("not_in_archive", True, "no archive has a member of this name"),
     Outcome("unsafe_member", True, "an archive member that is a link, leaves its folder or unpacks to too much"),

@@ -15,5 +15,5 @@ def test_the_list_holds_no_name_twice() -> None:
 
 
 def test_what_is_final_is_never_asked_for_again() -> None:
-    assert not RETRYABLE & {"ok", "not_found", "forbidden", "placeholder", "undecodable"}
+    assert not RETRYABLE & {"ok", "not_found", "forbidden", "placeholder", "undecodable", "unsupported_format"}
     assert {"rate_limited", "server_error", "timeout", "truncated", "dns_error", "tls_error"} <= RETRYABLE

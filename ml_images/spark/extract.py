@@ -26,7 +26,6 @@ from ml_images.archives.pieces import Piece, plan_pieces
 from ml_images.archives.read import Member, Tally, read_piece
 from ml_images.archives.rows import Row, begin_row, decode_members
 from ml_images.errors import StorageError
-from ml_images.images.decode import optional_formats
 from ml_images.images.shrinker import shared_shrinker
 from ml_images.schemas import IMAGES
 from ml_images.spark import images_table, run_options, work
@@ -40,8 +39,8 @@ PIECES_AT_ONCE = 8  # a task starts a decoder, and small archives are many
 ARCHIVES_AT_ONCE = 64
 _PART_BYTES = 128 << 20  # of pictures, after which a part is written even if it has few rows
 # Archives do not change their mind as hosts do: the same ones are not asked again for what ended so, nor for what is
-# final. With unsupported_format only where a library has come meanwhile.
-_IN_VAIN = ("not_in_archive", "truncated", "unsafe_member", "empty", "unsupported_format")
+# final.
+_IN_VAIN = ("not_in_archive", "truncated", "unsafe_member", "empty")
 _TELL_LITTLE = ("no_url", "not_in_archive")
 
 _ARCHIVE = pa.schema(
@@ -132,7 +131,6 @@ def extract_missing(keys: DataFrame, archives: list[Archive], location: str, cfg
 def _run_options(cfg: ExtractConfig, asked_of: str) -> RunOptions:
     decisive, picture = run_options.of_image(cfg.image)
     decisive |= {"too_large": [cfg.max_bytes]} | {name: [cfg.max_ratio] for name in _IN_VAIN}
-    decisive["unsupported_format"] = optional_formats()
     return RunOptions("extract", decisive, picture, asked_of)
 
 

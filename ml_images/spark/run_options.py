@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 
 from ml_images.download.keys import ENDED_AS
 from ml_images.images.config import ImageConfig
+from ml_images.images.decode import optional_formats
 from ml_images.storage import tables
 from ml_images.storage.paths import join
 
@@ -35,6 +36,7 @@ def of_image(cfg: ImageConfig) -> tuple[dict[str, list[Any]], dict[str, Any]]:
         "too_many_pixels": [cfg.max_pixels],
         "too_small": [cfg.min_side],
         "decoder_died": [cfg.decode_timeout_s],
+        "unsupported_format": optional_formats(),  # of the driver, as workers are to have the same libraries
     }
     return decisive, {"short_side": cfg.short_side, "quality": cfg.quality, "icc": cfg.icc}
 

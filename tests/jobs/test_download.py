@@ -462,7 +462,7 @@ def test_lists_of_urls_with_fall_backs_sizes_and_digests(
 
 
 def test_final_rows_are_fetched_again_where_their_url_or_what_decided_about_them_has_changed(
-    pictures: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    pictures: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server, argv, _ = pictures
     argv = [word for word in argv if not word.startswith("labels=")] + [f"urls={tmp_path / 'list.csv'}", "max_loss=1"]
@@ -491,6 +491,18 @@ def test_final_rows_are_fetched_again_where_their_url_or_what_decided_about_them
     assert "stay as they are" not in capsys.readouterr().out
     assert run(names | {"a": ["", "im_3.png"], "c": ["gone.png", "im_4.png"]}, "download.image.short_side=32")[0] == {}
     assert "(short_side=384, quality=90, icc=srgb) stay as they are" in capsys.readouterr().out
+
+    names |= {"a": ["", "im_3.png"], "c": ["gone.png", "im_4.png"]}
+    for part in (tmp_path / "out" / "images").glob("part-*.parquet"):  # as if it were in a format that nothing reads
+        changed = [
+            row | {"outcome": "unsupported_format", "data": None} if row["key"] == "a" else row
+            for row in pq.read_table(part).to_pylist()
+        ]
+        tables.write_part(str(part), pa.Table.from_pylist(changed, schema=schemas.IMAGES))
+    assert run(names)[0] == Counter()
+    monkeypatch.setattr("ml_images.spark.run_options.optional_formats", list)  # other libraries than before
+    asked, rows = run(names)
+    assert (asked, rows["a"]["outcome"]) == (Counter(["/im_3.png"]), "ok")
 
 
 def test_a_fall_back_that_keys_share_is_fetched_once(pictures: Any, tmp_path: Path) -> None:

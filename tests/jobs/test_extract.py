@@ -159,7 +159,7 @@ def test_what_an_option_or_a_missing_library_has_refused_is_asked_for_again_with
     assert run("extract.image.min_side=41") == (7, refused)
     assert run("extract.image.min_side=41") == (0, refused)
     with monkeypatch.context() as patch:
-        patch.setattr("ml_images.spark.extract.optional_formats", list)  # as where one is no longer installed
+        patch.setattr("ml_images.spark.run_options.optional_formats", list)  # as where one is no longer installed
         assert run("extract.image.min_side=41") == (1, refused)
     assert run() == (7, {"ok", "unsupported_format"})
     assert run("extract.image.min_side=41") == (0, {"ok", "unsupported_format"})

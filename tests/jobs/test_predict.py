@@ -149,7 +149,7 @@ def test_an_interrupted_run_goes_on_and_another_one_begins_anew(
     checkpoint = write_checkpoint(tmp_path / "run", untrained())
     words = [f"pictures={tmp_path}/images", f"checkpoint={checkpoint}", f"output={tmp_path}/out"]
 
-    def interrupt(*given: str) -> dict[str, int]:
+    def interrupt(*given: str) -> dict[str, tuple[int, int]]:
         """A run that ends when two of three parts are done: their files' numbers."""
         with monkeypatch.context() as patched:
             patched.setattr(tables, "publish", lambda *_: sys.exit("killed"))
@@ -158,8 +158,10 @@ def test_an_interrupted_run_goes_on_and_another_one_begins_anew(
         (tmp_path / "out" / "predictions" / "_staging" / "part-000001.parquet").unlink()
         return numbers("predictions/_staging")
 
-    def numbers(folder: str) -> dict[str, int]:
-        return {path.name: path.stat().st_ino for path in (tmp_path / "out" / folder).glob("part-*")}
+    def numbers(folder: str) -> dict[str, tuple[int, int]]:
+        """And the times, as numbers come again."""
+        found = ((path.name, path.stat()) for path in (tmp_path / "out" / folder).glob("part-*"))
+        return {name: (told.st_ino, told.st_mtime_ns) for name, told in found}
 
     made = interrupt("top=1")
     assert sorted(made) == ["part-000000.parquet", "part-000002.parquet"]
