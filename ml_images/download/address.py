@@ -14,6 +14,8 @@ IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolve = Callable[..., list]
 
 _GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")  # the only part of IPv6 that is handed out, RFC 4291
+# Of no use to anybody, but newer than Python 3.11's own list: documentation (RFC 9637), 6to4's relays (RFC 7526).
+_SET_APART = (ipaddress.ip_network("3fff::/20"), ipaddress.ip_network("192.88.99.0/24"))
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # IPv4 seen from networks that have IPv6 only, RFC 6052
 
 
@@ -30,6 +32,8 @@ class Refusal(Exception):
 
 def is_public(address: IPAddress) -> bool:
     """Is the address one that anybody on the internet can reach? An IPv4 address inside an IPv6 one counts as well."""
+    if any(address in network for network in _SET_APART):
+        return False
     if isinstance(address, ipaddress.IPv4Address):
         return address.is_global and not address.is_multicast
     if address.ipv4_mapped is not None:

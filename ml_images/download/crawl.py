@@ -172,8 +172,7 @@ class _Crawl:
             for response in self._transport.poll(0.0 if run is not None and self._has_room() else self._idle_s()):
                 self._answered(self._under_way.pop(response.request), response)
             if self._network is not None:
-                for host in self._network.learned():
-                    self._waiting.queues.wake(host)
+                self._waiting.queues.learned(self._network.learned(), self._transport.now())
             for token, picture in self._shrinker.collect():
                 self._decoded(token, picture)
             self._gate.tend(self._transport.now())
@@ -278,7 +277,7 @@ class _Crawl:
     def _answered(self, fetch: Fetch, response: Response) -> None:
         fetch.spent_s += response.elapsed_s
         wait_s = None
-        if response.status in (429, 503):
+        if response.status is not None and response.status >= 400:
             wait_s = retry_after_s(response.headers.get("retry-after"), self._wall_clock())
         outcome = "connect_error" if response.outcome == RESEND else response.outcome
         self._gate.done(fetch.here.host, self._transport.now(), outcome, wait_s)

@@ -8,8 +8,9 @@ from ml_images.download.transport import Headers
 _STATUS = re.compile(rb"HTTP/[0-9.]+ ([0-9]{3})")
 # Ends a field of those whose meaning reaches to the end of the field; all others are joined by commas (RFC 9110, 5.3).
 FIELD_END = "\n"
-_KEPT_APART = frozenset(("x-robots-tag",))
-_PLAIN = frozenset(("", "identity", "chunked"))
+_KEPT_APART = frozenset(("x-robots-tag", "retry-after", "location"))
+# The last five mean nothing, but stand with files that were stored so: aws-chunked with many on S3.
+_PLAIN = frozenset(("", "identity", "chunked", "none", "binary", "utf-8", "utf8", "aws-chunked"))
 _CODINGS = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate", "br": "br"}
 
 

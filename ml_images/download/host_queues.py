@@ -9,6 +9,7 @@ connection.
 import heapq
 import math
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -40,6 +41,7 @@ class HostQueues(Generic[T]):
         self._askable: deque[str] = deque()
         self._asleep: list[tuple[float, str]] = []  # heap; entries that no longer say a queue's wake_at are stale
         self._num = 0
+        self._learned_at = -math.inf  # any address
         self.given_up: deque[tuple[T, str, str]] = deque()  # with outcome and reason
 
     def __len__(self) -> int:
@@ -55,6 +57,12 @@ class HostQueues(Generic[T]):
             queue.waiting.appendleft(item)
         else:
             queue.waiting.append(item)
+
+    def learned(self, hosts: Iterable[str], now: float) -> None:
+        """Their addresses, or that they have none, are known now."""
+        for host in hosts:
+            self._learned_at = now
+            self.wake(host)
 
     def wake(self, host: str) -> None:
         """Something about the host has changed: a connection came back."""
@@ -98,8 +106,10 @@ class HostQueues(Generic[T]):
             queue.unknown_since = None
             return True
         queue.unknown_since = now if queue.unknown_since is None else queue.unknown_since
-        if now - queue.unknown_since > self._patience_s:
-            self._give_up(host, queue, f"no address for {now - queue.unknown_since:.0f} s", "dns_error")
+        # Only so many names are looked up at a time: while answers come, this one may not have had its turn.
+        waited_s = now - max(queue.unknown_since, self._learned_at)
+        if waited_s > self._patience_s:
+            self._give_up(host, queue, f"no address for {waited_s:.0f} s", "dns_error")
         else:
             self._sleep(host, queue, now + _NAME_S)
         return False

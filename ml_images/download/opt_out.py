@@ -31,12 +31,18 @@ def _says_no(tag: str, product: str) -> bool:
     agent = ""
     for rule in re.split("[,;]", tag):
         name, colon, rest = (part.strip() for part in rule.partition(":"))
-        bot, said = name.partition("/")[0], f"{name} {rest}"
+        bot, said = name.partition("/")[0], rule
         if colon and (bot in ("*", product) or _is_agent(name, rest)):
             agent, said = bot, rest
-        if agent in ("", "*", product) and not _NO.isdisjoint(said.split()):
+        if agent in ("", "*", product) and not _NO.isdisjoint(_words(said)):
             return True
     return False
+
+
+def _words(said: str) -> list[str]:
+    """Without the value of a rule that has one: `max-image-preview: none` is about previews."""
+    name, _, rest = said.partition(":")
+    return [name.strip(), *rest.split()[1:]] if name.strip() in _WITH_VALUE else [*name.split(), *rest.split()]
 
 
 def _is_agent(name: str, rest: str) -> bool:

@@ -15,6 +15,7 @@ from ml_images.download.transport import Response
 
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 _PIECE = 1 << 20
+_GZIP = b"\x1f\x8b"
 
 
 def unpacked(response: Response, max_bytes: int) -> Response:
@@ -33,9 +34,14 @@ def unpacked(response: Response, max_bytes: int) -> Response:
 
 def _zlib(packed: bytes, most: int) -> bytes:
     try:
-        return zlib.decompressobj(_GZIP_OR_ZLIB).decompress(packed, most)
+        unpacker = zlib.decompressobj(_GZIP_OR_ZLIB)
+        body = unpacker.decompress(packed, most)
+        while unpacker.unused_data.startswith(_GZIP) and len(body) < most:  # another member (RFC 1952, 2.2)
+            packed, unpacker = unpacker.unused_data, zlib.decompressobj(_GZIP_OR_ZLIB)
+            body += unpacker.decompress(packed, most - len(body))
+        return body
     except zlib.error:  # some servers call that deflate which lacks zlib's header (RFC 9110, 8.4.1.2)
-        if packed[:2] == b"\x1f\x8b":
+        if packed.startswith(_GZIP):
             raise
         return zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, most)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ml_images.download.wanted import Candidate
 from ml_images.images.resize import Shrunk
 
-_RESULT_BYTES = 1000  # without its picture
+_RESULT_BYTES = 1000  # without its texts and its picture
 
 
 @dataclass(frozen=True)
@@ -69,4 +69,5 @@ class Memory:
 
 
 def _size(result: Result) -> int:
-    return _RESULT_BYTES + (len(result.picture.data) if result.picture is not None else 0)
+    texts = len(result.detail) + len(result.final_url or "") + len(result.content_type or "")
+    return _RESULT_BYTES + texts + (len(result.picture.data) if result.picture is not None else 0)

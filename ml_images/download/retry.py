@@ -1,14 +1,17 @@
 """When to try a URL again within a run: pure policy, no clock and no sleeping."""
 
+import re
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from random import Random
 
 from ml_images.download.config import FetchConfig
+from ml_images.download.header import FIELD_END
 
 # What may be different in a second. dns_error and empty are retryable too, but by the next run: a resolver that is
 # overloaded gets worse with every repeated question.
 AGAIN = frozenset(("rate_limited", "server_error", "timeout", "connect_error", "truncated"))
+_NUMBERS = re.compile(r"[0-9]+(?:[ \t]*,[ \t]*[0-9]+)*")  # several where somebody has joined fields
 
 
 def next_wait(
@@ -29,12 +32,15 @@ def next_wait(
 
 
 def retry_after_s(value: str | None, now: datetime) -> float | None:
-    """Seconds that a Retry-After header asks for, given as seconds or as an HTTP date (RFC 9110, 10.2.3); else None."""
-    if value is None:
-        return None
-    text = value.strip()
-    if text.isascii() and text.isdigit():
-        return float(text[:9])
+    """Seconds that a Retry-After header asks for, given as seconds or as an HTTP date (RFC 9110, 10.2.3), the most that
+    any of several fields does; else None."""
+    asked = [_seconds(text.strip(), now) for text in (value or "").split(FIELD_END)]
+    return max((one for one in asked if one is not None), default=None)
+
+
+def _seconds(text: str, now: datetime) -> float | None:
+    if _NUMBERS.fullmatch(text):
+        return max(float(number.strip()[:9]) for number in text.split(","))
     try:
         until = parsedate_to_datetime(text)
     except (ValueError, OverflowError):  # the latter from a year or a zone of twenty digits

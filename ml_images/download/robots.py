@@ -24,7 +24,8 @@ LEAST_INTERVAL_S, MOST_INTERVAL_S = 1e-3, TTL_S
 UNREACHABLE_S = 300.0
 _AGENT = re.compile(r"\s*(?P<field>user-agent|useragent|user\s+agent)(?:\s*:|\s)(?P<name>.*)", re.IGNORECASE)
 _OTHERS = "some other"  # no part of a product, which has no blank
-_MOST_ORIGINS = 4096  # some 2 KB each; files of 500 KB are rare
+# Of the files that are remembered, some 2 KB each; parsed, a file takes up to 19 times its bytes.
+_MOST_ORIGINS, _MOST_BYTES = 4096, 16 << 20
 OF_THE_ORIGIN = frozenset(("dns_error", "connect_error", "tls_error", "address_refused", "bad_url"))
 
 
@@ -35,6 +36,7 @@ class Rules:
     refused: str | None = None  # the outcome of every URL
     detail: str = ""
     interval_s: float | None = None  # between two requests
+    num_bytes: int = 0  # of the file
 
 
 class Robots:
@@ -44,6 +46,7 @@ class Robots:
     def __init__(self, user_agent: str) -> None:
         self.product = product_of(user_agent)
         self._rules: OrderedDict[str, Rules] = OrderedDict()
+        self._num_bytes = 0
 
     def of(self, origin: str, now: float) -> Rules | None:
         """The rules of an origin, None where they have to be fetched first."""
@@ -64,16 +67,18 @@ class Robots:
     def learn(self, origin: str, outcome: str, status: int | None, body: bytes, detail: str, now: float) -> Rules:
         """What the fetch of an origin's robots.txt came to: an outcome, "ok" with the body."""
         rules = self._judged(outcome, status, body, detail, now)
+        before = self._rules.pop(origin, None)
+        self._num_bytes += rules.num_bytes - (before.num_bytes if before is not None else 0)
         self._rules[origin] = rules
-        while len(self._rules) > _MOST_ORIGINS:
-            self._rules.popitem(last=False)
+        while len(self._rules) > _MOST_ORIGINS or (self._num_bytes > _MOST_BYTES and len(self._rules) > 1):
+            self._num_bytes -= self._rules.popitem(last=False)[1].num_bytes
         return rules
 
     def _judged(self, outcome: str, status: int | None, body: bytes, detail: str, now: float) -> Rules:
         if outcome == "ok":
             text = _that_count(body).decode("utf-8-sig", errors="replace")
             file = Protego.parse(_with_few_agents(text, self.product))
-            return Rules(now + TTL_S, file, interval_s=self._interval_s(file))
+            return Rules(now + TTL_S, file, interval_s=self._interval_s(file), num_bytes=len(text))
         if status is not None and 400 <= status < 500 and outcome not in ("rate_limited", "timeout"):
             return Rules(now + TTL_S)
         if outcome == "redirect_error":
@@ -119,10 +124,12 @@ def _with_few_agents(text: str, product: str) -> str:
         found = _AGENT.match(line)
         if found is None:
             return line
-        name = found["name"].partition("#")[0].strip().lower()
+        name, _, version = found["name"].partition("#")[0].strip().lower().partition("/")
         kinds = {name, name.replace("*", "")} - {""}
         may_mean_us = name == "*" or not name or any(kind in product.lower() for kind in kinds)
-        return line if may_mean_us else f"{found['field']}: {_OTHERS}"
+        if may_mean_us and not version:
+            return line
+        return f"{found['field']}: {name if may_mean_us else _OTHERS}"
 
     return "\n".join(map(renamed, text.splitlines()))
 

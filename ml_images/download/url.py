@@ -16,6 +16,8 @@ import socket
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
+import idna
+
 _DEFAULT_PORT = {"http": 80, "https": 443}
 _NAME = re.compile(r"[a-z0-9._-]+\Z")
 _BRACKETED = re.compile(r"\[[^\]]*\](?::[0-9]*)?\Z")
@@ -32,6 +34,7 @@ USUAL = re.compile(
     re.ASCII,
 )
 _LONGEST_NAME = 253
+_DEVIATIONS = frozenset("ßẞς\u200c\u200d")  # UTS 46, 2.3
 LONGEST = 8192  # characters: what servers usually take (RFC 9110, 4.1 asks for 8,000); libcurl itself takes 8 million
 
 
@@ -145,10 +148,22 @@ def _usual_escape(found: re.Match[str]) -> str:
     return char if char in _UNRESERVED else found[0].upper()
 
 
+def _in_ascii(name: str) -> str:
+    """As browsers ask for it (UTS 46), and what the standard of today has no letters for as the one before it did:
+    emoji. Never the four letters of which those two make different names: ß would be ss, somebody else's host."""
+    if not name.isascii():
+        try:
+            return idna.encode(name, uts46=True).decode("ascii")
+        except idna.IDNAError:
+            if not _DEVIATIONS.isdisjoint(name):
+                raise
+    return name.encode("idna").decode("ascii")
+
+
 def _name(text: str) -> tuple[str, bool]:
     """The host as it is asked for, and whether it is an IPv4 address. A last label that is a number makes it one, or
     nothing at all (WHATWG URL, 3.5): no top-level domain is numeric."""
-    name = text.encode("idna").decode("ascii").lower().removesuffix(".")
+    name = _in_ascii(text).lower().removesuffix(".")
     if not _NAME.match(name) or len(name) > _LONGEST_NAME:
         raise ValueError(f"no host name: {text}")
     if not _NUMBER.match(name.rpartition(".")[2]):

@@ -17,6 +17,7 @@ REDIRECT = "redirect"  # not an outcome of a row: there is another place to ask
 REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _BY_STATUS = {401: "forbidden", 403: "forbidden", 404: "not_found", 408: "timeout", 410: "not_found"}
 _BY_STATUS |= {429: "rate_limited", 451: "forbidden"}
+_BARE = ("", "identity")
 # Hosts that have no idea what they store.
 _UNKNOWN_TYPES = frozenset(("", "application/octet-stream", "binary/octet-stream"))
 
@@ -30,6 +31,8 @@ def of_head(
     """
     if status in REDIRECTS and "location" in headers:
         return REDIRECT
+    if 400 <= status < 500 and "retry-after" in headers:  # whatever it is called, it is not for good
+        return "rate_limited"
     if status != 200:
         return "server_error" if status >= 500 else _BY_STATUS.get(status, "http_error")
     if product is not None and is_opted_out(headers, product):
@@ -66,8 +69,9 @@ def of_body(body: bytes, candidate: Candidate, is_picture: bool, is_repeated: bo
 
 
 def announced_length(headers: Headers) -> int | None:
-    """Content-Length, where it is the body's own: not that of an encoding, and a number."""
+    """Content-Length, where it is the body's own: not that of an encoding, nor beside chunks (RFC 9112, 6.3), and a
+    number."""
     text = headers.get("content-length", "").strip()
-    if headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+    if "transfer-encoding" in headers or headers.get("content-encoding", "identity").strip().lower() not in _BARE:
         return None
     return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None

@@ -18,6 +18,7 @@ from ml_images.download.url import WebUrl, parse_web_url
 from ml_images.download.wanted import Candidate
 
 PATIENCE = 10  # times deadline_s
+_TYPE_CHARS = 200  # of a Content-Type that are kept: a host may write 60,000
 
 
 Waiter = tuple[Job, Candidate]
@@ -48,8 +49,13 @@ class Fetch:
             status=response.status if response is not None else None,
             attempts=self.attempts,
             elapsed_s=self.spent_s,
-            content_type=response.headers.get("content-type") if response is not None else None,
+            content_type=_told_type(response) if response is not None else None,
         )
+
+
+def _told_type(response: Response) -> str | None:
+    told = response.headers.get("content-type")
+    return told if told is None else told[:_TYPE_CHARS]
 
 
 class Waiting:

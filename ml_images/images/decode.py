@@ -1,9 +1,10 @@
 """Bytes to pixels that are as large as needed, or the named reason why not.
 
-A pixel cap read from the header comes before any pixel is decoded, a large JPEG is decoded at a fraction of its size
-(the DCT does that for almost nothing), and an animation gives its first frame. Truncated files are refused: half a
-picture must not carry the labels of a whole one. Pillow reads every header and most formats; the pixels of an
-ordinary JPEG come from libjpeg-turbo directly (ml_images.images.jpeg).
+A pixel cap read from the header comes before any pixel is decoded (AVIF alone can lie there, whose container may tell
+less than its picture holds: that is bounded by the decoder process's limit of memory), a large JPEG is decoded at a
+fraction of its size (the DCT does that for almost nothing), and an animation gives its first frame. Truncated files are
+refused: half a picture must not carry the labels of a whole one. Pillow reads every header and most formats; the pixels
+of an ordinary JPEG come from libjpeg-turbo directly (ml_images.images.jpeg).
 """
 
 import functools
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from PIL import AvifImagePlugin, ExifTags, Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from ml_images.images.channels import to_pixels
 from ml_images.images.config import ImageConfig
@@ -37,6 +39,7 @@ _REFUSALS = (
     struct.error,
     zlib.error,
 )
+_TILE_SIDES = (322, 323)  # tags of TIFF 6.0, section 15
 _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 # A JPEG is decoded at the fraction that leaves at least this many times the short side for the real resampling. PSNR
@@ -91,9 +94,15 @@ def decode(data: bytes, cfg: ImageConfig, rotation: int = 0) -> Decoded:
         raise ImageError("not_an_image", f"starts with {data[:12]!r}")
     if not _has_reader(name):
         raise ImageError("unsupported_format", f"{name}, which no installed library reads")
+    if name == "WEBP" and data[12:16] == b"VP8X":  # Pillow makes room for all of an animation before it tells its size
+        width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
+        _check_pixels(width, height, cfg)
     try:
         with Image.open(io.BytesIO(data), formats=[name]) as image:
             _check_size(image.size, cfg)
+            if isinstance(image, TiffImageFile):  # a tile is unpacked whole, however little of it the picture needs
+                width, height = (int(image.tag_v2.get(tag, 0)) for tag in _TILE_SIDES)
+                _check_pixels(width, height, cfg)
             return _decode(image, name, data, cfg, given)
     except _BOMBS as error:
         raise ImageError("too_many_pixels", str(error)) from error
@@ -139,10 +148,14 @@ def _has_reader(name: str) -> bool:
     return True
 
 
-def _check_size(size: tuple[int, int], cfg: ImageConfig) -> None:
-    width, height = size
+def _check_pixels(width: int, height: int, cfg: ImageConfig) -> None:
     if width * height > cfg.max_pixels:
         raise ImageError("too_many_pixels", f"{width}x{height}, max_pixels is {cfg.max_pixels}")
+
+
+def _check_size(size: tuple[int, int], cfg: ImageConfig) -> None:
+    width, height = size
+    _check_pixels(width, height, cfg)
     if min(width, height) < cfg.min_side:
         raise ImageError("too_small", f"{width}x{height}, min_side is {cfg.min_side}")
 

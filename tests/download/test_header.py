@@ -14,6 +14,17 @@ def test_fields_are_lower_case_and_repeated_ones_joined() -> None:
     assert parse_header(lines) == (200, {"tdm-reservation": "0, 1", "a": "é more"})
 
 
+def test_places_and_times_keep_apart() -> None:
+    lines = [
+        b"HTTP/1.1 302 Found\r\n",
+        b"Location: /a,b\r\n",
+        b"location: /c\r\n",
+        b"Retry-After: 5\r\n",
+        b"Retry-After: 7\r\n",
+    ]
+    assert parse_header(lines) == (302, {"location": "/a,b\n/c", "retry-after": "5\n7"})
+
+
 def test_robots_tags_keep_apart() -> None:
     lines = [
         b"HTTP/1.1 200 OK\r\n",
@@ -70,6 +81,9 @@ def test_bodies_are_packed_once_at_most() -> None:
         ({"content-encoding": "identity"}, ""),
         ({"content-encoding": " X-GZip"}, "gzip"),
         ({"content-encoding": "identity, br"}, "br"),
+        ({"content-encoding": "aws-chunked"}, ""),
+        ({"content-encoding": "UTF-8, gzip"}, "gzip"),
+        ({"content-encoding": "none"}, ""),
         ({"content-encoding": "deflate", "transfer-encoding": "chunked"}, "deflate"),
     ],
 )

@@ -163,6 +163,23 @@ def test_an_unknown_host_is_looked_at_now_and_then_and_given_up_after_patience()
     assert gate.asked == []
 
 
+def test_patience_with_a_name_begins_anew_while_answers_to_others_come() -> None:
+    """It may not have been asked for yet."""
+    _, names, waiting = named()
+    waiting.put("a", "a1", 0.0)
+    for now in range(0, 1000, 50):
+        assert taken(waiting, float(now)) == []
+        waiting.learned(["other"], float(now))
+    assert not waiting.given_up
+    assert taken(waiting, 1052.0) == []
+    assert list(waiting.given_up) == [("a1", "dns_error", "a: no address for 102 s")]
+    waiting.put("b", "b1", 2000.0)
+    assert taken(waiting, 2000.0) == []
+    names.known.add("b")
+    waiting.learned(["b"], 2000.1)
+    assert taken(waiting, 2000.1) == ["b1"]
+
+
 def test_waits_for_an_address_do_not_add_up() -> None:
     _, names, waiting = named()
     waiting.put("a", "a1", 0.0)

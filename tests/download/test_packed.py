@@ -43,6 +43,14 @@ def test_what_was_packed_comes_back(data: bytes, kind: tuple[str, Callable[[byte
     assert (answer(coding, pack(data)).outcome, answer(coding, pack(data)).body) == ("ok", data)
 
 
+def test_all_members_of_gzip_count_and_no_junk_behind_them() -> None:
+    members = gzip.compress(b"one") + gzip.compress(b"two") + gzip.compress(b"")
+    assert answer("gzip", members + b"junk").body == b"onetwo"
+    assert answer("gzip", gzip.compress(bytes(CAP)) + gzip.compress(b"1")).outcome == "too_large"
+    broken_off = answer("gzip", gzip.compress(b"one") + gzip.compress(b"two" * 1000)[:-12]).body
+    assert broken_off.startswith(b"one") and len(broken_off) < 3003
+
+
 @pytest.mark.parametrize(("coding", "pack"), CODINGS)
 def test_a_body_may_be_as_long_as_the_cap_and_no_longer(coding: str, pack: Callable[[bytes], bytes]) -> None:
     assert len(answer(coding, pack(bytes(CAP))).body) == CAP

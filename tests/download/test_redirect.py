@@ -19,6 +19,8 @@ HERE = "https://a.example:8443/x/y.jpg?q=1"
         ("//joe@b.example/z", "https://b.example/z"),
         (" http://b.example/a b ", "http://b.example/a%20b"),
         ("/größe.jpg".encode().decode("latin-1"), "https://a.example:8443/gr%C3%B6%C3%9Fe.jpg"),
+        ("/größe.jpg", "https://a.example:8443/gr%F6%DFe.jpg"),  # bytes that are no UTF-8 stay what they are
+        ("/z\nhttp://b.example/z", "https://a.example:8443/z"),
         ("http://2130706433/z", "http://127.0.0.1/z"),
         ("ftp://b.example/z", None),
         ("file:///etc/passwd", None),

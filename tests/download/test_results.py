@@ -44,6 +44,14 @@ def test_pictures_do_not_push_failures_out() -> None:
     assert memory.get(*wish("u")) is None
 
 
+def test_what_hosts_write_takes_room_too() -> None:
+    for told in ({"detail": "x" * 9000}, {"final_url": "x" * 9000}, {"content_type": "x" * 9000}):
+        memory = Memory(100_000)
+        for number in range(11):
+            memory.failed(str(number), Result("not_found", **told))
+        assert [number for number in range(11) if memory.get(*wish(str(number))) is None] == [0]
+
+
 def test_a_failure_told_again_and_again_takes_its_room_once() -> None:
     memory = Memory(20_000)
     for number in range(10):

@@ -69,6 +69,9 @@ def test_any_key_below_a_base_is_a_web_url(key: str) -> None:
         (" http://a.example/a b?é ", "http://a.example/a%20b?%C3%A9", "a.example", 80),
         ("http://a.example/%20%zz?a=b&c", "http://a.example/%20%zz?a=b&c", "a.example", 80),
         ("http://Bücher.example/", "http://xn--bcher-kva.example/", "xn--bcher-kva.example", 80),
+        ("http://faß.example/", "http://xn--fa-hia.example/", "xn--fa-hia.example", 80),  # not fass.example
+        ("http://💩.example/", "http://xn--ls8h.example/", "xn--ls8h.example", 80),
+        ("http://BÜCHER。example/", "http://xn--bcher-kva.example/", "xn--bcher-kva.example", 80),
         ("http://[2001:DB8:0::1]:81/", "http://[2001:db8::1]:81/", "2001:db8::1", 81),
         ("http://a.example/b/../c/./d/%2e%2E/e", "http://a.example/c/e", "a.example", 80),
         ("http://a.example/../b//../..", "http://a.example/", "a.example", 80),

@@ -2,6 +2,7 @@ import math
 
 from ml_images.download.gate import Pool
 from ml_images.download.robots import Robots
+from ml_images.download.transport import Request, Response
 from ml_images.download.url import parse_web_url
 from ml_images.download.waiting import Fetch, Waiting
 
@@ -43,6 +44,12 @@ def test_a_robots_file_goes_first_and_all_of_its_origin_wait_for_it() -> None:
     refused = [waiting.line_up(one, 0.0) for one in waiting.released("http://a.example")]
     assert [one.outcome if one else None for one in refused] == [None, "robots_disallowed", None]
     assert taken(waiting) == ["http://a.example/0", "http://a.example/2"] and len(waiting) == 0
+
+
+def test_of_a_content_type_a_row_tells_as_much_as_a_person_reads() -> None:
+    request = Request("http://a.example/1", 0.0, lambda status, headers: None)
+    answered = Response(request, "not_found", "", 404, {"content-type": "x" * 60_000}, b"", 0.0)
+    assert fetch("http://a.example/1").result("not_found", "", answered).content_type == "x" * 200
 
 
 def test_without_robots_nobody_waits_for_a_file() -> None:

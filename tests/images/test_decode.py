@@ -207,6 +207,25 @@ def test_a_bomb_in_a_png_chunk_is_not_unpacked(head: tuple[bytes, bytes]) -> Non
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50 * 1024  # KiB
 
 
+def test_a_webps_canvas_is_told_before_there_is_room_for_it() -> None:
+    size = (16383).to_bytes(3, "little") + (5999).to_bytes(3, "little")
+    canvas = b"VP8X" + (10).to_bytes(4, "little") + b"\2\0\0\0" + size
+    frame = b"ANIM" + (6).to_bytes(4, "little") + bytes(6)
+    whole = b"RIFF" + (4 + len(canvas + frame)).to_bytes(4, "little") + b"WEBP" + canvas + frame
+    assert outcome_of(whole, ImageConfig(max_pixels=16384 * 6000 - 1)) == "too_many_pixels"
+    assert outcome_of(whole, ImageConfig(max_pixels=16384 * 6000)) == "undecodable"  # there is no frame
+
+
+def test_a_tiffs_tile_counts_as_the_picture() -> None:
+    tile = zlib.compress(bytes(1024 * 1024 * 3))
+    tags = [(256, 64), (257, 64), (258, 8), (259, 8), (262, 2), (277, 3), (322, 1024), (323, 1024)]
+    tags += [(324, 8 + 2 + 10 * 12 + 4), (325, len(tile))]
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    whole = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + tile
+    assert decode(whole, ImageConfig(max_pixels=1024 * 1024)).original_size == (64, 64)
+    assert outcome_of(whole, ImageConfig(max_pixels=1024 * 1024 - 1)) == "too_many_pixels"
+
+
 def test_a_gif_frame_larger_than_its_screen_counts_as_the_picture() -> None:
     screen = b"GIF89a" + struct.pack("<HH", 20, 20) + b"\x80\0\0" + bytes(6)
     frame = b"," + struct.pack("<HHHH", 0, 0, 12_000, 9_500) + b"\0" + b"\2\2\x4c\1\0;"
