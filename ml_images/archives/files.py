@@ -31,6 +31,7 @@ class Listed:
     name: str
     is_folder: bool
     look: Callable[[], tuple[str | None, int]]  # what it is, if no regular file, and its bytes
+    state: Callable[[], int]  # a number that changes when it is written again
 
 
 def look_at(filesystem: fs.FileSystem, path: str) -> Found:
@@ -51,9 +52,15 @@ def list_folder(filesystem: fs.FileSystem, path: str) -> list[Listed]:
     """What lies directly in a folder, in no order."""
     if isinstance(filesystem, fs.LocalFileSystem):
         with os.scandir(path) as entries:  # no stat of each of ImageNet's files
-            return [Listed(entry.name, entry.is_dir(follow_symlinks=False), partial(_look, entry)) for entry in entries]
+            return [
+                Listed(entry.name, entry.is_dir(follow_symlinks=False), partial(_look, entry), partial(_state, entry))
+                for entry in entries
+            ]
     infos = filesystem.get_file_info(fs.FileSelector(path))
-    return [Listed(info.base_name, info.type == fs.FileType.Directory, partial(_told, info)) for info in infos]
+    return [
+        Listed(info.base_name, info.type == fs.FileType.Directory, partial(_told, info), partial(_told_state, info))
+        for info in infos
+    ]
 
 
 def _look(entry: "os.DirEntry[str]") -> tuple[str | None, int]:
@@ -61,6 +68,15 @@ def _look(entry: "os.DirEntry[str]") -> tuple[str | None, int]:
         return "symbolic link", 0
     told = entry.stat(follow_symlinks=False)
     return _special(_type_of(told.st_mode)), told.st_size
+
+
+def _state(entry: "os.DirEntry[str]") -> int:
+    told = entry.stat(follow_symlinks=False)
+    return told.st_mtime_ns + told.st_size
+
+
+def _told_state(info: fs.FileInfo) -> int:
+    return (info.mtime_ns or 0) + (info.size or 0)
 
 
 def _told(info: fs.FileInfo) -> tuple[str | None, int]:

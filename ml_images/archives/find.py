@@ -27,7 +27,7 @@ class Archive:
     location: str  # where any process finds it; a path that is not UTF-8 has surrogates
     kind: str  # tar, zip, folder, or the compression of a tar: gz, bz2, xz, zst
     size: int  # bytes; 0 for a folder
-    changed_ns: int  # when it was last written
+    changed_ns: int  # when it was last written; of a folder a number that changes when one of its files does
     place: tuple[str, ...]  # what the places of its members begin with
 
 
@@ -81,9 +81,11 @@ def _below(filesystem: fs.FileSystem, source: str, path: str, place: tuple[str, 
         info = look_at(filesystem, f"{path}/{name}")
         if info.type == fs.FileType.File:
             yield _file(f"{source}/{name}", name, info, place)
-    if any(not is_archive_name(name) for name in files):
-        changed = look_at(filesystem, path).changed_ns
-        yield Archive(text_of(source), resolve(source), "folder", 0, changed, place)
+    plain = [entry for entry in listed if not entry.is_folder and not is_archive_name(entry.name)]
+    if plain:
+        # A folder does not change itself when one of its files is written again; to ask takes 3 microseconds a file.
+        state = sum(entry.state() for entry in plain) + look_at(filesystem, path).changed_ns
+        yield Archive(text_of(source), resolve(source), "folder", 0, state % (1 << 63), place)
     for name in sorted(entry.name for entry in listed if entry.is_folder):
         yield from _below(filesystem, f"{source}/{name}", f"{path}/{name}", (*place, text_of(name)))
 

@@ -6,10 +6,11 @@ n02084071_9.JPEG of n02084071.tar of fall11_whole.tar lies at fall11_whole/n0208
 1. the key is the end of the place, whole components only: n02084071/n02084071_9.JPEG, n02084071_9.JPEG;
 2. or the key is WNID/WNID_....: such a file name says its folder itself, so the file is found wherever it lies.
 
-In both the key may lack the file's ending (Open Images' 000a1249af2bc5f0, ImageNet's n02084071_9) and may begin with
-./ or /. Nothing else is the same: case counts, and cats/1.jpg is not dogs/1.jpg. A key of a file name alone (and no
-WNID) that stands for files of different content is ambiguous and names none of them. A byte of a name that is no UTF-8
-is the text \\xNN, in keys as in what is told: gr\\xf6\\xdfe.jpg.
+In both the key may lack the file's ending (Open Images' 000a1249af2bc5f0, ImageNet's n02084071_9), unless what is left
+ends in what looks like one (1704.04861), and may begin with ./ or /. Nothing else is the same: case counts, and
+cats/1.jpg is not dogs/1.jpg. A key of a file name alone (and no WNID) that stands for files of different content is
+ambiguous and names none of them. A byte of a name that is no UTF-8 is the text \\xNN, in keys as in what is told:
+gr\\xf6\\xdfe.jpg.
 """
 
 import re
@@ -40,6 +41,12 @@ def shape_of(key: str) -> Shape | None:
     if any(component in ("", ".", "..") for component in components):
         return None
     return Shape(prefix, len(components) - 1, _ENDING.search(components[-1]) is not None)
+
+
+def has_ending(key: str) -> bool:
+    """Does the key say how the file's name ends?"""
+    shape = shape_of(key)
+    return shape is not None and shape.has_ending
 
 
 def is_bare(key: str) -> bool:

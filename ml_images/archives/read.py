@@ -16,12 +16,13 @@ from ml_images.archives.damage import Damaged
 from ml_images.archives.files import list_folder
 from ml_images.archives.find import kind_of
 from ml_images.archives.key_index import KeyIndex
-from ml_images.archives.names import components_of, danger_of, is_archive_name, is_bare, stem_of, text_of
+from ml_images.archives.names import components_of, danger_of, has_ending, is_archive_name, is_bare, stem_of, text_of
 from ml_images.archives.pieces import Piece
 from ml_images.archives.stream import FileStream, Stream, Window, open_file, open_path, unpacked
 from ml_images.archives.tar import Entry, walk
 from ml_images.archives.zips import ZipEntry, find_directory, read_entries, read_entry
 from ml_images.images.hashing import sha256
+from ml_images.images.sniff import sniff
 from ml_images.storage.paths import open_location
 
 Asked = tuple[int, str]  # number and text of a wanted key
@@ -245,8 +246,12 @@ class _Reader:
             self.refused.setdefault(number, Member(key, name, None, outcome, detail))
 
     def _take(self, asked: list[Asked], name: str, data: bytes) -> Iterator[Member]:
+        is_picture = sniff(data) is not None
         for number, key in asked:
-            if not self.taken[number]:
+            if not is_picture and not has_ending(key):  # label.txt beside label.jpg
+                outcome = "not_an_image" if data else "empty"
+                self.refused.setdefault(number, Member(key, name, None, outcome, "a key without ending names pictures"))
+            elif not self.taken[number]:
                 self.mark(number, key, sha256(data) if is_bare(key) else None)
                 yield Member(key, name, data)
             elif self.digests.get(number) != sha256(data):

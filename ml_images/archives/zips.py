@@ -22,6 +22,8 @@ _LOCAL = struct.Struct("<4s5H3L2H")
 _END_MARK, _END_64_PLACE_MARK, _END_64_MARK, _ENTRY_MARK = b"PK\5\6", b"PK\6\7", b"PK\6\6", b"PK\1\2"
 _MAX_COMMENT = 1 << 16
 _STORED, _DEFLATED = 0, 8
+_UTF_8 = 0x800  # a flag
+_ZIP64, _UNICODE_PATH = 1, 0x7075  # extra fields
 _READ = 1 << 20
 
 
@@ -98,9 +100,8 @@ def read_entries(file: BinaryIO, start: int, end: int, before: int) -> Iterator[
         name_length, extra_length, comment_length = fields[10:13]
         mode, header = fields[15] >> 16, fields[16]
         rest = file.read(name_length + extra_length + comment_length)
-        raw_name = rest[:name_length].replace(b"\\", b"/")
-        name = text_of(raw_name) if flags & 0x800 else raw_name.decode("cp437")
         extra = rest[name_length : name_length + extra_length]
+        name = _name(rest[:name_length], flags, extra)
         size, packed, header = _wide(extra, size, packed, header)
         special = _special(name, flags, mode, method)
         yield ZipEntry(name, place, special, method, crc, packed, size, before + header)
@@ -147,6 +148,22 @@ def _inflate(file: BinaryIO, entry: ZipEntry, packed_bytes: int) -> bytes:
     return b"".join(pieces)
 
 
+def _name(raw: bytes, flags: int, extra: bytes) -> str:
+    """In UTF-8 where the entry says so, in its flags or by another field (4.6.9), and where it can be: Info-ZIP's zip
+    says so in neither way. Else as DOS has it."""
+    for kind, field in _extra_fields(extra):
+        is_of_name = len(field) > 5 and field[:1] == b"\1" and field[1:5] == zlib.crc32(raw).to_bytes(4, "little")
+        if kind == _UNICODE_PATH and is_of_name:
+            raw, flags = field[5:], flags | _UTF_8
+    raw = raw.replace(b"\\", b"/")
+    if flags & _UTF_8:
+        return text_of(raw)
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("cp437")
+
+
 def _special(name: str, flags: int, mode: int, method: int) -> str | None:
     if name.endswith("/"):
         return "directory"
@@ -162,13 +179,17 @@ def _special(name: str, flags: int, mode: int, method: int) -> str | None:
 
 def _wide(extra: bytes, size: int, packed: int, header: int) -> tuple[int, int, int]:
     """The three numbers with those from the zip64 field in the place of ones that did not fit."""
-    place = 0
-    while place + 4 <= len(extra):
-        kind, length = struct.unpack_from("<2H", extra, place)
-        field = extra[place + 4 : place + 4 + length]
-        if kind == 1:  # holds those that did not fit, in this order
+    for kind, field in _extra_fields(extra):
+        if kind == _ZIP64:  # holds those that did not fit, in this order
             wide = iter(struct.unpack(f"<{len(field) // 8}Q", field[: len(field) // 8 * 8]))
             size, packed, header = (next(wide, told) if told == 0xFFFFFFFF else told for told in (size, packed, header))
             break
-        place += 4 + length
     return size, packed, header
+
+
+def _extra_fields(extra: bytes) -> Iterator[tuple[int, bytes]]:
+    place = 0
+    while place + 4 <= len(extra):
+        kind, length = struct.unpack_from("<2H", extra, place)
+        yield kind, extra[place + 4 : place + 4 + length]
+        place += 4 + length

@@ -41,8 +41,11 @@ VALUES = {
 }
 
 
+REPLACED = "\ufffd"  # what Spark makes of bytes that are no UTF-8
+
+
 class BadEntry(ValueError):
-    """A size, digest or rotation that is none; the message names it."""
+    """A size, digest or rotation that is none, or a key that is not as the list has it; the message names it."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,11 @@ class ListColumns:
     checked: str = option(
         "", "which of urls size and md5 are about (mirrors and thumbnails differ); the first if empty"
     )
-    rotation: str = option("", "column of counter-clockwise degrees that make a picture upright (Open Images)")
+    rotation: str = option(
+        "",
+        "column of counter-clockwise degrees that make a picture upright (Open Images); not of HEIF, nor of TIFF "
+        "with a turn of its own, which are read upright",
+    )
     rotated: list[str] = option([], "which of urls rotation is about; all if empty")
 
     def __post_init__(self) -> None:
@@ -97,6 +104,8 @@ def to_wanted(
     `row`, by the fields of ROW: of the placeholder that the key has, so that what it tells of is not asked again.
     Raises BadEntry.
     """
+    if REPLACED in key:
+        raise BadEntry(f"key '{key}' was not written in UTF-8, as lists are to be; others may have become the same")
     if urls is None:
         url = url_of(key, base_url)
         return Wanted(key, (Candidate(url),) if url else ())

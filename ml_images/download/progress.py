@@ -1,11 +1,12 @@
 """What is going on in a crawl, in numbers that add up over workers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ml_images.images.cpu_time import STAGES, CpuTime
 
 OF_THE_MOMENT = ("in_flight", "waiting", "retrying", "decoding")  # of Progress.numbers; they end with their worker
+UNDER_WAY = ("in_flight", "retrying", "waiting")  # of a download, as people are told
 _CPU = "cpu_ns_"  # of the worker and its decoder, before the name of a stage
 
 
@@ -40,16 +41,14 @@ def milliseconds_by_stage(numbers: Mapping[str, int]) -> dict[str, int]:
     return {stage: round(numbers.get(_CPU + stage, 0) / 1e6) for stage in STAGES}
 
 
-def line(numbers: Mapping[str, int], total: int, seconds: float) -> str:
+def line(numbers: Mapping[str, int], total: int, seconds: float, under_way: Sequence[str] = UNDER_WAY) -> str:
     """One line for people: images a second, share of ok, what is under way and the time that is left."""
     done = numbers.get("done", 0)
     pace = done / seconds if seconds > 0 else 0.0
     left = duration((total - done) / pace) if pace else "?"
-    return (
-        f"{done:,} of {total:,}, {pace:,.0f} images/s, {numbers.get('ok', 0) / max(done, 1):.1%} ok, "
-        f"{numbers.get('in_flight', 0):,} in flight, {numbers.get('retrying', 0):,} retrying, "
-        f"{numbers.get('waiting', 0):,} waiting, {left} left"
-    )
+    told = [f"{done:,} of {total:,}", f"{pace:,.0f} images/s", f"{numbers.get('ok', 0) / max(done, 1):.1%} ok"]
+    told += [f"{numbers.get(name, 0):,} {name.replace('_', ' ')}" for name in under_way]
+    return ", ".join([*told, f"{left} left"])
 
 
 def duration(seconds: float) -> str:

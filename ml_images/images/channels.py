@@ -50,7 +50,11 @@ def _from_deep(image: Image.Image) -> Image.Image:
     if image.mode != "F":
         if values.dtype.itemsize > 2:
             values = np.clip(values, 0, 65535)
-        return Image.fromarray((values >> 8).astype(np.uint8))
+        grey = (values >> 8).astype(np.uint8)
+        transparent = image.info.get("transparency")
+        if isinstance(transparent, int):
+            grey[values == transparent] = 255  # over white
+        return Image.fromarray(grey)
     finite = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0).astype(np.float64)
     low, high = finite.min(), finite.max()
     finite -= low

@@ -122,6 +122,9 @@ def _decode(image: Image.Image, name: str, data: bytes, cfg: ImageConfig, given:
             image.draft(None, (least_side, least_side))
     if pixels is None:
         image.load()
+        transparent = image.info.get("transparency")
+        if name == "PNG" and data[24] == 16 and isinstance(transparent, tuple):  # of 16 bits, where pixels have 8 now
+            image.info["transparency"] = tuple(value >> 8 for value in transparent)
         size = image.size if name != "JPEG" else size
         pixels = to_pixels(image, cfg.side)
     orientation = 1 if turned else given if given != 1 else _orientation(image)

@@ -54,8 +54,9 @@ def _worst_hosts(spark: SparkSession, images: str) -> list[HostOutcomes]:
     """The hosts with most rows that are not ok, by the first URL of each row."""
     names = (for_spark(join(images, name)) for name in tables.parts(images))
     rows = spark.read.schema(from_arrow_schema(IMAGES)).parquet(*names).where(F.col("url").isNotNull())
-    host = F.regexp_extract(ascii_lower(F.col("url")), r"^https?://(?:[^/?#@]*@)?(\[[^\]]*\]|[^/?#:]+)", 1)
-    counted = rows.groupBy(host.alias("host"), "outcome").agg(F.count("*").alias("rows"))
+    host = F.regexp_extract(ascii_lower(F.col("url")), r"^https?://(?:[^/?#@]*@)?(\[[^\]]*\]|[^/?#:\[\]]+)", 1)
+    rows = rows.withColumn("host", host).where("host != ''")  # a bad URL may have none
+    counted = rows.groupBy("host", "outcome").agg(F.count("*").alias("rows"))
     lost = F.sum(F.when(F.col("outcome") != "ok", F.col("rows")).otherwise(0)).alias("lost")
     outcomes = F.map_from_entries(F.collect_list(F.struct("outcome", "rows"))).alias("outcomes")
     hosts = counted.groupBy("host").agg(lost, outcomes).where("lost > 0")

@@ -15,7 +15,7 @@ from datetime import datetime, timezone
 from functools import partial
 
 import pyarrow as pa
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from ml_images.download.config import DownloadConfig
@@ -31,7 +31,7 @@ from ml_images.download.robots import Robots
 from ml_images.download.wanted import Wanted
 from ml_images.images.shrinker import shared_shrinker
 from ml_images.outcomes import RETRYABLE
-from ml_images.spark import images_table, run_options, work
+from ml_images.spark import driver, images_table, run_options, work
 from ml_images.spark.crawl_progress import CrawlProgress
 from ml_images.spark.fetch_plan import read_plan, write_plan
 from ml_images.spark.image_parts import ImageParts, PartConfig
@@ -138,7 +138,7 @@ def _fetch_round(entries: Entries, asked: Asked, options: RunOptions, is_first: 
         outcome, url, detail, run_of_row = (F.col(f"final_{name}") for name in ("outcome", "url", "detail", "run"))
         is_outdated = (outcome == "bad_entry") & is_usable(asked.columns)
         is_outdated |= ~outcome.isin("ok", "bad_entry") & url.isNull()  # of an archive: no URL was tried
-        is_outdated |= has_moved(asked.columns, base_url, outcome, url)
+        is_outdated |= has_moved(asked.columns, base_url, outcome, url, detail)
         is_outdated |= (outcome != "ok") & is_expected_otherwise(detail)
         is_outdated |= (outcome != "ok") & _is_no_longer_repeated(detail, placeholder_keys)
         is_outdated |= (outcome == "placeholder") & _tells_of_another_try(detail)
@@ -159,11 +159,11 @@ def _fetch_round(entries: Entries, asked: Asked, options: RunOptions, is_first: 
         run_options.remember(location, number, options, map(images_table.run_of, names))
         run = f"{number:04d}-{secrets.token_hex(4)}"
         repeated = before.that_hold(placeholder_keys)
-        with Governor(asked.cfg.politeness, _bind_address(spark)) as governor:
-            address = (_driver_host(spark), governor.address[1])
+        with Governor(asked.cfg.politeness, driver.bind_address(spark)) as governor:
+            address = (driver.host(spark), governor.address[1])
             orders = _Orders(asked, run, repeated, address, governor.secret)
             tasks = [{"task": task, "files": files} for task, files in enumerate(plan.tasks)]
-            with CrawlProgress(governor.progress, plan.rows):
+            with CrawlProgress("download", governor.progress, plan.rows):
                 work.run(work.units(spark, tasks, _TASK), partial(_fetch, orders=orders), _DONE)
             milliseconds = milliseconds_by_stage(governor.progress())
     is_published = not plan.rows and tables.is_done(location) and not tables.staged_parts(location)
@@ -219,16 +219,6 @@ def _without_hopeless(missing: DataFrame, rows: DataFrame, base_url: str) -> Dat
     hopeless = ~(F.coalesce(has_url, F.lit(False)) | is_url)
     known = missing.where(hopeless).select("key").join(rows.select("key"), on="key", how="left_semi")
     return missing.join(known, on="key", how="left_anti")
-
-
-def _bind_address(spark: SparkSession) -> str:
-    """Where the driver listens to its executors: loopback in a local session."""
-    return spark.sparkContext.getConf().get("spark.driver.bindAddress") or _driver_host(spark)
-
-
-def _driver_host(spark: SparkSession) -> str:
-    """The driver's address as executors know it."""
-    return str(spark.sparkContext.getConf().get("spark.driver.host"))
 
 
 def _fetch(batches: Iterable[pa.RecordBatch], *, orders: _Orders) -> Iterable[pa.RecordBatch]:

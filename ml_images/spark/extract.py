@@ -7,6 +7,7 @@ that several pieces had, one row is kept (spark/staged_rows.py). A key that none
 there is one that tells more, from other archives or a download: that is written again, as one of this run.
 """
 
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -25,11 +26,16 @@ from ml_images.archives.find import Archive, fingerprint
 from ml_images.archives.pieces import Piece, plan_pieces
 from ml_images.archives.read import Member, Tally, read_piece
 from ml_images.archives.rows import Row, begin_row, decode_members
+from ml_images.download.config import PolitenessConfig
+from ml_images.download.governed import GovernedGate
+from ml_images.download.governor import Governor
+from ml_images.download.progress import Progress
 from ml_images.errors import StorageError
 from ml_images.images.shrinker import shared_shrinker
 from ml_images.schemas import IMAGES
-from ml_images.spark import images_table, run_options, work
+from ml_images.spark import driver, images_table, run_options, work
 from ml_images.spark.asked_keys import AskedKeys, write_asked_keys
+from ml_images.spark.crawl_progress import CrawlProgress
 from ml_images.spark.run_options import RunOptions
 from ml_images.spark.staged_rows import settle
 from ml_images.storage import tables
@@ -77,6 +83,14 @@ _MISSING = pa.schema([pa.field("part", pa.string()), pa.field("rows", pa.int64()
 
 
 @dataclass(frozen=True)
+class _ToldTo:
+    """Whom workers tell how far they are: a Governor."""
+
+    address: tuple[str, int]
+    secret: str
+
+
+@dataclass(frozen=True)
 class Extracted:
     """What a run did."""
 
@@ -108,8 +122,14 @@ def extract_missing(keys: DataFrame, archives: list[Archive], location: str, cfg
         runs = set(map(images_table.run_of, before))
         run_options.remember(location, run, replace(options, archives=""), runs)
         pieces = _plan(spark, archives)
-        read = partial(_read_pieces, location=location, run=run, asked=asked, cfg=cfg)
-        for done in work.run(work.units(spark, pieces, _PIECE, at_once=PIECES_AT_ONCE), read, _READ, "extract"):
+        units = work.units(spark, pieces, _PIECE, at_once=PIECES_AT_ONCE)
+        # Nobody is asked for permits: it hears how far workers are.
+        with Governor(PolitenessConfig(), driver.bind_address(spark)) as governor:
+            told_to = _ToldTo((driver.host(spark), governor.address[1]), governor.secret)
+            read = partial(_read_pieces, location=location, run=run, asked=asked, cfg=cfg, told_to=told_to)
+            with CrawlProgress("extract", governor.progress, asked.rows, under_way=()):
+                all_done = work.run(units, read, _READ)
+        for done in all_done:
             _require_parts(location, done["parts"])
             members.update(dict(zip(done["names"], done["counts"], strict=True)))
             problems.extend(done["problems"])
@@ -162,7 +182,9 @@ def _pending(wanted: DataFrame, location: str, names: list[str], options: RunOpt
     rows = images_table.ledger(wanted.sparkSession, location, names)
     outcome, run = F.col("outcome"), F.col("run")
     is_of_these = run.isin(run_options.runs_of(location, "extract", options.archives))
-    is_in_vain = is_of_these & (~outcome.isin(list(outcomes.RETRYABLE)) | outcome.isin(*_IN_VAIN))
+    # What a download failed at is a row of this run again where the archives did not have it either.
+    is_settled = ~outcome.isin(list(outcomes.RETRYABLE)) | outcome.isin(*_IN_VAIN) | F.col("url").isNotNull()
+    is_in_vain = is_of_these & is_settled
     is_anew = run_options.is_decided_anew(location, options, outcome, F.col("detail"), run)
     is_there = (outcome == "ok") | (is_in_vain & ~is_anew)
     return wanted.join(rows.where(is_there).select("key"), on="key", how="left_anti")
@@ -192,21 +214,35 @@ def _understood(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read_pieces(
-    batches: Iterable[pa.RecordBatch], *, location: str, run: int, asked: AskedKeys, cfg: ExtractConfig
+    batches: Iterable[pa.RecordBatch],
+    *,
+    location: str,
+    run: int,
+    asked: AskedKeys,
+    cfg: ExtractConfig,
+    told_to: _ToldTo,
 ) -> Iterable[pa.RecordBatch]:
-    index, shrinker = asked.load(), shared_shrinker(cfg.image)
-    for row in (row for batch in batches for row in batch.to_pylist()):
-        number = row.pop("number")
-        piece, tally = Piece(**_understood(row)), Tally()
-        parts, done = _parts_of_earlier_attempt(location, run, number)
-        members = read_piece(piece, index, done, cfg, tally)
-        for rows in _cut(decode_members(members, shrinker, cfg), cfg.part_rows):
-            parts.append(_part(run, number, len(parts)))
-            table = pa.Table.from_pylist(rows, schema=IMAGES)
-            tables.write_part(join(location, tables.STAGING, parts[-1]), table)
-        counts, problems = tally.counts, tally.problems
-        told = {"parts": parts, "names": list(counts), "counts": list(counts.values()), "problems": problems}
-        yield pa.RecordBatch.from_pylist([told], schema=_READ)
+    index, shrinker, progress = asked.load(), shared_shrinker(cfg.image), Progress()
+    with GovernedGate(told_to.address, told_to.secret, progress) as gate:
+        for row in (row for batch in batches for row in batch.to_pylist()):
+            number = row.pop("number")
+            piece, tally = Piece(**_understood(row)), Tally()
+            parts, done = _parts_of_earlier_attempt(location, run, number)
+            found = decode_members(read_piece(piece, index, done, cfg, tally), shrinker, cfg)
+            for rows in _cut(_counted(found, progress, gate), cfg.part_rows):
+                parts.append(_part(run, number, len(parts)))
+                table = pa.Table.from_pylist(rows, schema=IMAGES)
+                tables.write_part(join(location, tables.STAGING, parts[-1]), table)
+            counts, problems = tally.counts, tally.problems
+            told = {"parts": parts, "names": list(counts), "counts": list(counts.values()), "problems": problems}
+            yield pa.RecordBatch.from_pylist([told], schema=_READ)
+
+
+def _counted(rows: Iterable[Row], progress: Progress, gate: GovernedGate) -> Iterator[Row]:
+    for row in rows:
+        progress.count_key(row["outcome"])
+        gate.tend(time.monotonic())
+        yield row
 
 
 def _parts_of_earlier_attempt(location: str, run: int, piece: int) -> tuple[list[str], dict[str, bytes | None]]:

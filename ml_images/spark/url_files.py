@@ -25,6 +25,7 @@ from pyspark.sql.types import (
 
 from ml_images.download.entries import ListColumns
 from ml_images.errors import InputError
+from ml_images.spark import work
 from ml_images.storage.paths import for_spark, open_location
 
 COMPRESSED = (".gz", ".bz2")  # zstd needs Hadoop's native library, which no machine has by itself
@@ -187,14 +188,16 @@ def open_lines(spark: SparkSession, tables: dict[str, str]) -> dict[str, tuple[i
     if not tables:
         return {}
     lines = reduce(DataFrame.unionByName, [of_file(*table) for table in tables.items()])
-    told = lines.groupBy("location").agg(F.count("*").alias("num"), F.min("value").alias("line")).collect()
+    counted = lines.groupBy("location").agg(F.count("*").alias("num"), F.min("value").alias("line"))
+    told = work.collect(counted, "look for open quotes")
     return {row["location"]: (row["num"], row["line"]) for row in told}
 
 
 def _is_even(spark: SparkSession, location: str, num_fields: int) -> bool:
     """Has each line of a TSV, but for blank ones, this many fields where quotes mean nothing?"""
     lines = spark.read.text(for_spark(location)).where(F.col("value").rlike("[^\\x00- ]"))
-    return lines.where(F.size(F.split("value", "\t", -1)) != num_fields).isEmpty()
+    uneven = lines.where(F.size(F.split("value", "\t", -1)) != num_fields)
+    return not work.collect(uneven.limit(1), "look for fields")
 
 
 def _entries(frame: DataFrame, columns: ListColumns) -> DataFrame:

@@ -1,19 +1,23 @@
 """Lists of URLs as a frame: Parquet, CSV, TSV or plain text, whose columns the user names."""
 
+import glob
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 
+from pyarrow import fs
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from ml_images.download.entries import ENTRY, VALUES, ListColumns
-from ml_images.download.keys import NOT_AS_EXPECTED
+from ml_images.download.entries import ENTRY, REPLACED, VALUES, ListColumns
+from ml_images.download.keys import ENDED_AS, NOT_AS_EXPECTED
 from ml_images.schemas import LABELS
 from ml_images.spark.url_files import COMPRESSED, read_files
 from ml_images.spark.url_spelling import ascii_lower, is_usual, let, spelled_alike, spelled_closely, stripped
 from ml_images.storage import tables
-from ml_images.storage.paths import find_files, for_spark
+from ml_images.storage.paths import find_files, for_spark, is_pattern, open_location
 
 _EXPANSION = 4
 _ENTRY = from_arrow_schema(ENTRY)
@@ -38,7 +42,7 @@ def read_entries(spark: SparkSession, labels: str, lists: Sequence[str], columns
 
     Raises InputError for files that url_files.read_files does not take.
     """
-    files = find_files(list(lists), "URL list") if lists else []
+    files = find_files([*map(_of_folder, lists)], "URL list") if lists else []
     num_bytes = sum(size * (_EXPANSION if location.endswith(COMPRESSED) else 1) for location, size in files)
     found = _read_lists(spark, files, columns) if lists else None
     if labels:
@@ -54,6 +58,16 @@ def read_entries(spark: SparkSession, labels: str, lists: Sequence[str], columns
     return Entries(found.where("key != ''").select(*ENTRY.names), found.select("key", "list_rows"), num_bytes)
 
 
+def _of_folder(pattern: str) -> str:
+    """What Spark and others write as one Parquet file is a folder of them."""
+    place = pattern.rstrip("/")
+    if not place.lower().endswith(".parquet") or is_pattern(place):
+        return pattern
+    filesystem, path = open_location(place)
+    is_folder = filesystem.get_file_info(path).type == fs.FileType.Directory
+    return f"{glob.escape(place)}/*.parquet" if is_folder else pattern
+
+
 def is_usable(columns: ListColumns) -> Column:
     """Does download.entries.to_wanted take the entry, or raise BadEntry?"""
 
@@ -63,7 +77,10 @@ def is_usable(columns: ListColumns) -> Column:
     place = columns.checked_url()
     is_template = F.lit("{key}" in columns.urls[place])
     has_checked = is_template | (F.trim(F.coalesce(F.get("urls", place), F.lit(""))) != "")
-    return F.col("urls").isNull() | (is_value("rotation") & (~has_checked | (is_value("size") & is_value("md5"))))
+    is_whole = ~F.col("key").contains(REPLACED)
+    return is_whole & (
+        F.col("urls").isNull() | (is_value("rotation") & (~has_checked | (is_value("size") & is_value("md5"))))
+    )
 
 
 def is_expected_otherwise(detail: Column) -> Column:
@@ -78,13 +95,13 @@ def is_expected_otherwise(detail: Column) -> Column:
     return F.coalesce(detail.contains(NOT_AS_EXPECTED) & ~detail.endswith(now), F.lit(False))
 
 
-def has_moved(columns: ListColumns, base_url: str, outcome: Column, url: Column) -> Column:
-    """Is `url`, of which a final row with this `outcome` tells, no longer what the entry asks for?
+def has_moved(columns: ListColumns, base_url: str, outcome: Column, url: Column, detail: Column) -> Column:
+    """Is `url`, of which a final row with this `outcome` and `detail` tells, no longer what the entry asks for?
 
-    A failure tells of the last URL of its key, so it counts, too, if another one follows (by now, or because a picture
-    of an earlier one was found to be a placeholder), or if its URL stands there corrected, and be it in case or
-    punctuation. A picture stays while its URL is one of the key's, also where it is spelled somewhat otherwise, and
-    wherever URLs are made by a template or base_url: mirrors that move send the same.
+    A failure tells of all URLs that were tried for its key, so it counts, too, if any other is among them (by now, or
+    because a picture of an earlier one was found to be a placeholder), or if one stands there corrected, and be it in
+    case or punctuation. A picture stays while its URL is one of the key's, also where it is spelled somewhat otherwise,
+    and wherever URLs are made by a template or base_url: mirrors that move send the same.
     """
     quoted = F.replace(F.url_encode(F.col("key")), F.lit("%2F"), F.lit("/"))
     own = F.when(F.col("key").contains("://"), F.array("key"))
@@ -99,31 +116,38 @@ def has_moved(columns: ListColumns, base_url: str, outcome: Column, url: Column)
     is_own = F.col("urls").isNull()
     is_made = (is_own & ~F.col("key").contains("://")) | F.lit(any("{key}" in name for name in columns.urls))
 
-    def has_new_end(places: Column, place: Column) -> Column:
-        """Comes a place after the last `place` that did not come before?"""
-        num, from_end = F.size(places), F.array_position(F.reverse(places), place)
-        tried, later = F.slice(places, 1, num - from_end + 1), F.slice(places, num - from_end + 2, num)
-        return (from_end == 0) | (F.size(F.array_except(later, tried)) > 0)
-
-    def is_other(places: Column, place: Column) -> Column:
-        gone = ~is_made & ~F.array_contains(places, place)
-        of_failure = let(place, lambda place: has_new_end(places, place))
-        return F.when(outcome == "ok", gone).otherwise(of_failure)
-
     def moved(urls: Column) -> Column:  # spellings are compared only where it takes more than a look
-        is_last = F.get(urls, F.size(urls) - 1) == url
+        is_settled = (F.get(urls, F.size(urls) - 1) == url) & ((outcome == "ok") | (F.size(urls) == 1))
         are_usual = is_usual(url) & F.forall(urls, is_usual)
 
         def is_other_as(spelling: Callable[[Column], Column]) -> Column:
-            return let(F.transform(urls, spelling), lambda places: is_other(places, spelling(url)))
+            def is_other(places: Column) -> Column:
+                is_gone = ~F.array_contains(places, spelling(url))
+                tried = F.transform(F.concat(F.array(url), _told_urls(detail, urls)), spelling)
+                has_more = F.size(F.array_except(places, tried)) > 0
+                return F.when(outcome == "ok", ~is_made & is_gone).otherwise(is_gone | has_more)
 
-        exactly, alike = is_other_as(F.trim), is_other_as(spelled_alike)
-        close = F.transform(urls, spelled_closely)
-        is_corrected = (outcome != "ok") & ~is_made & ~F.array_contains(close, spelled_closely(url))
-        return ~is_last & (F.size(urls) > 0) & F.when(are_usual, exactly).otherwise(alike | is_corrected)
+            return let(F.transform(urls, spelling), is_other)
+
+        is_corrected = (outcome != "ok") & ~is_made & is_other_as(spelled_closely)
+        is_another = F.when(are_usual, is_other_as(F.trim)).otherwise(is_other_as(spelled_alike) | is_corrected)
+        return ~is_settled & (F.size(urls) > 0) & is_another
 
     urls = F.when(is_own, own).otherwise(F.filter(listed, lambda one: one != ""))
     return url.isNotNull() & let(urls, moved)
+
+
+def _told_urls(detail: Column, urls: Column) -> Column:
+    """The URLs of which a row's `detail` tells (download.keys): by themselves, but for those of `urls` that hold what
+    parts one from the next."""
+    text = F.coalesce(detail, F.lit(""))
+    ends = (ENDED_AS, f" {NOT_AS_EXPECTED}")
+    told = F.transform(F.split(text, "; "), lambda one: F.regexp_extract(one, rf"(?s)\A(.+?)(?:{'|'.join(ends)})", 1))
+
+    def is_told(url: Column) -> Column:
+        return reduce(or_, (text.contains(F.concat(url, F.lit(end))) for end in ends))
+
+    return F.concat(told, F.filter(urls, lambda url: url.contains("; ") & is_told(url)))
 
 
 def _read_lists(spark: SparkSession, files: Sequence[tuple[str, int]], columns: ListColumns) -> DataFrame:

@@ -7,6 +7,7 @@ What is large goes straight from the worker to storage and never passes through 
 import gc
 import itertools
 import os
+import re
 import socket
 import stat
 import sys
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 from zipimport import zipimporter
 
 import numpy as np
@@ -30,6 +32,8 @@ from ml_images.errors import InputError, StorageError
 from ml_images.spark.progress import TaskProgress
 from ml_images.storage import tables
 from ml_images.storage.paths import for_spark_to_write, join, open_location
+
+_UNREADABLE = re.compile(r"FAILED_READ_FILE\S* Encountered error while reading file (?:file:(?://)?)?(.+?)\. ")
 
 BatchFunction = Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]
 
@@ -177,6 +181,9 @@ def grouped(batches: Iterable[pa.RecordBatch], column: str) -> Iterator[tuple[in
 
 def _named(error: Exception) -> Exception:
     """A worker's error of one line, told by that line in the remote traceback; any other error as it is."""
+    unreadable = _UNREADABLE.search(str(error))
+    if unreadable is not None:
+        return InputError(f"'{unquote(unreadable[1])}' cannot be read to its end: it is damaged or cut")
     for line in str(error).splitlines():
         kind, _, message = line.strip().partition(": ")
         for known in (InputError, StorageError):

@@ -145,7 +145,7 @@ def expand(pattern: str, what: str) -> list[str]:
 
     Raises InputError for a pattern that matches nothing; `what` it should have been.
     """
-    if not _is_pattern(pattern):
+    if not is_pattern(pattern):
         return [pattern]
     # pathlib would respell what it finds.
     found = _matches(pattern) if "://" in pattern else glob.glob(pattern, recursive=True)  # noqa: PTH207
@@ -154,7 +154,7 @@ def expand(pattern: str, what: str) -> list[str]:
     return sorted(found)
 
 
-def _is_pattern(location: str) -> bool:
+def is_pattern(location: str) -> bool:
     """A file that is really called a[1].txt is that file."""
     if not glob.has_magic(location):
         return False

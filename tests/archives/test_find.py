@@ -76,6 +76,21 @@ def test_the_fingerprint_changes_with_the_archives(tmp_path: Path) -> None:
     assert fingerprint(find_archives([f"{tmp_path}/a.tar"])) != fingerprint(one)
 
 
+@pytest.mark.parametrize("where", ["disk", "s3"])
+def test_the_fingerprint_of_a_folder_changes_with_its_files(where: str, s3: Any, tmp_path: Path) -> None:
+    root = s3.bucket() if where == "s3" else str(tmp_path)
+    for name in ("a.jpg", "b.jpg"):
+        write_text(join(root, f"in/{name}"), "x")
+    before = [fingerprint(find_archives([join(root, "in")])) for _ in range(2)]
+    folder = (tmp_path / "in").stat() if where == "disk" else None
+    if folder is not None:
+        (tmp_path / "in/a.jpg").write_text("mended")
+        os.utime(tmp_path / "in", ns=(folder.st_atime_ns, folder.st_mtime_ns))
+    else:
+        write_text(join(root, "in/a.jpg"), "mended")
+    assert before[0] == before[1] != fingerprint(find_archives([join(root, "in")]))
+
+
 def test_names_that_are_no_utf_8_are_found_and_told_with_escapes(tmp_path: Path) -> None:
     root = os.fsencode(tmp_path)
     for name in (b"\xf6/1.jpg", b"\xf6/\xfc.tar"):

@@ -211,6 +211,32 @@ def test_a_bare_name_of_different_files_is_taken_back_once(kind: str, tmp_path: 
     ]
 
 
+JPEG, WEBP = b"\xff\xd8\xff\xe0 one", b"RIFF\0\0\0\0WEBP two"
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip", "folder"])
+def test_a_key_without_ending_names_pictures_only(kind: str, tmp_path: Path) -> None:
+    files = {"w/0.cls": b"7", "w/0.jpg": JPEG, "w/1.json": b"{}", "w/2.txt": b"", "w/3.jpg": JPEG, "w/3.webp": WEBP}
+    if kind == "folder":
+        write(tmp_path / "all.folder", files)
+    else:
+        write(tmp_path, {f"all.{kind}": tar_of(files) if kind == "tar" else zip_of(files)})
+    keys = ["w/0", "0", "w/0.cls", "w/1", "1", "2", "3"]
+    found, _ = read([str(tmp_path / f"all.{kind}")], keys)
+    told: dict[str, list[tuple[bytes | None, str]]] = {}
+    for member in found:
+        told.setdefault(member.key, []).append((member.data, member.outcome))
+    assert told == {
+        "w/0": [(JPEG, "ok")],
+        "0": [(JPEG, "ok")],
+        "w/0.cls": [(b"7", "ok")],  # it asks for that
+        "w/1": [(None, "not_an_image")],
+        "1": [(None, "not_an_image")],
+        "2": [(None, "empty")],
+        "3": [(JPEG, "ok"), (None, "not_in_archive")],  # ambiguous
+    }
+
+
 def test_an_attempt_goes_on_behind_what_is_done(tmp_path: Path) -> None:
     write(tmp_path, {"all.tar": tar_of(PICTURES)})
     (archive,) = find_archives([str(tmp_path / "all.tar")])
@@ -334,14 +360,14 @@ def named(name: bytes) -> str:
 def test_names_that_are_no_utf_8_are_told_and_asked_for_with_escapes(tmp_path: Path) -> None:
     files = {b"gr\xf6\xdfe/n00000001_1.JPEG": b"1", b"\xf6.tar": b"no tar" * 200, b"\xf6/2.jpg": b"2", b"3.jpg": b"3"}
     write(tmp_path, {"all.tar": tar_of({named(name): data for name, data in files.items()})})
-    write(tmp_path / "in", {"fine.jpg": b"4", named(b"\xfc.jpg"): b"5", named(b"\xf6/6.jpg"): b"6"})
+    write(tmp_path / "in", {"fine.jpg": b"4", named(b"\xfc.jpg"): b"\xff\xd8\xff\xe0 5", named(b"\xf6/6.jpg"): b"6"})
     write(tmp_path / "in", {named(b"\xe4.tar"): tar_of({"7.jpg": b"7"})})
     asked = {
         "n00000001/n00000001_1.JPEG": b"1",
         r"\xf6/2.jpg": b"2",
         "3.jpg": b"3",
         "fine.jpg": b"4",
-        r"in/\xfc": b"5",
+        r"in/\xfc": b"\xff\xd8\xff\xe0 5",
         r"in/\xf6/6.jpg": b"6",
         r"\xe4/7.jpg": b"7",
     }

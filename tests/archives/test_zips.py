@@ -164,6 +164,30 @@ def test_an_entry_of_more_bytes_than_any_file_holds_ends_early(method: int, told
         read_entry(file, replace(entry, packed=told, size=told))
 
 
+def unmarked(data: bytes) -> bytes:
+    """Without the flag that names are UTF-8."""
+    (entry,) = (at for at in range(len(data)) if data[at : at + 4] == b"PK\1\2")
+    flags = struct.unpack_from("<H", data, entry + 8)[0] & ~0x800
+    return data[: entry + 8] + struct.pack("<H", flags) + data[entry + 10 :]
+
+
+def test_names_in_utf_8_are_read_as_such_where_nothing_says_so() -> None:
+    assert [entry.name for entry in entries_of(unmarked(zip_of({"плод/café.png": b"x"})))] == ["плод/café.png"]
+    dos = unmarked(zip_of({"größe": b"x"})).replace("größe".encode(), b"gr\x94\xe1e\x94\x94")
+    assert [entry.name for entry in entries_of(dos)] == ["größeöö"]
+
+
+def test_a_name_that_stands_in_a_field_of_its_own_is_read_there() -> None:
+    for raw, name in ((b"gr?e", "größe"), (b"other", "gr?e")):
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w") as packed:
+            info = zipfile.ZipInfo("gr?e")
+            field = b"\1" + zlib.crc32(raw).to_bytes(4, "little") + "größe".encode()
+            info.extra = struct.pack("<2H", 0x7075, len(field)) + field
+            packed.writestr(info, b"x")
+        assert [entry.name for entry in entries_of(out.getvalue())] == [name]
+
+
 def test_a_name_that_is_no_utf_8_is_text_with_escapes() -> None:
     data = zip_of({"größe\\1.jpg": b"x"}).replace("größe".encode(), b"gr\xf6\xdfe\xff\xff")
     assert [entry.name for entry in entries_of(data)] == ["gr\\xf6\\xdfe\\xff\\xff/1.jpg"]

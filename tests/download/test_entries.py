@@ -96,6 +96,11 @@ def test_values_that_are_none_are_named(size: str | None, md5: str | None, rotat
         to_wanted("k", ["http://a/"], size, md5, rotation, columns)
 
 
+def test_a_key_that_was_not_written_in_utf_8_is_named_as_others_may_have_become_the_same() -> None:
+    with pytest.raises(BadEntry, match="key 'caf\ufffd' was not written in UTF-8"):
+        to_wanted("caf\ufffd", ["http://a/"], None, None, None, ListColumns())
+
+
 def test_sizes_that_went_through_floats_and_rotations_that_nobody_knows() -> None:
     columns = ListColumns(size="s", rotation="r")
     assert to_wanted("k", ["http://a/"], "494555.0", None, "", columns).candidates == (Candidate("http://a/", 494555),)

@@ -14,6 +14,7 @@ def test_the_line_says_what_there_is_to_know() -> None:
     text = "5,000 of 20,000, 50 images/s, 80.0% ok, 256 in flight, 12 retrying, 1,300 waiting, 5 min 00 s left"
     assert line(numbers, 20_000, 100.0) == text
     assert line({}, 20_000, 0.0).endswith("? left")
+    assert line(numbers, 20_000, 100.0, ()) == "5,000 of 20,000, 50 images/s, 80.0% ok, 5 min 00 s left"
 
 
 def test_durations() -> None:

@@ -40,6 +40,13 @@ def test_sixteen_bits_keep_their_upper_byte(name: str, grey: int, expected: int)
     assert np.unique(pixels_of(image)).tolist() == [expected]
 
 
+def test_a_transparent_grey_of_sixteen_bits_lies_over_white() -> None:
+    values = np.full((20, 20), 0x1234, dtype=np.uint16)
+    values[3, 4] = 0x1235
+    pixels = pixels_of(loaded(Image.fromarray(values), "PNG", transparency=0x1234))
+    assert pixels[0, 0] == 255 and pixels[3, 4] == 0x12
+
+
 def test_thirty_two_bits_are_clipped_to_sixteen() -> None:
     image = Image.fromarray(np.array([[-5, 0, 256, 65535, 70_000]], dtype=np.int32))
     assert pixels_of(image).tolist() == [[0, 0, 1, 255, 255]]

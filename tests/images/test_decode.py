@@ -198,6 +198,16 @@ def chunk(name: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
 
+def test_a_transparent_colour_of_sixteen_bits_lies_over_white() -> None:
+    colours = [(0x8000, 0x1200, 0xFF00), (0, 0, 0)] * 20
+    line = b"\0" + b"".join(struct.pack(">3H", *colour) for colour in colours)
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 40, 40, 16, 2, 0, 0, 0))
+    transparent = chunk(b"tRNS", struct.pack(">3H", *colours[0]))
+    whole = b"\x89PNG\r\n\x1a\n" + header + transparent + chunk(b"IDAT", zlib.compress(line * 40)) + chunk(b"IEND", b"")
+    pixels = decode(whole, ImageConfig()).pixels
+    assert pixels[0, :2].tolist() == [[255, 255, 255], [0, 0, 0]]
+
+
 @pytest.mark.parametrize("head", [(b"zTXt", b"note\0\0"), (b"iCCP", b"made\0\0"), (b"iTXt", b"note\0\1\0\0\0")])
 def test_a_bomb_in_a_png_chunk_is_not_unpacked(head: tuple[bytes, bytes]) -> None:
     whole = encoded(picture(), "PNG")

@@ -477,22 +477,25 @@ def test_final_rows_are_fetched_again_where_their_url_or_what_decided_about_them
         return fetched(server) - before, {row["key"]: row for row in images_of(tmp_path / "out")}
 
     names = {"a": ["im_1.png", ""], "b": ["im_2.png", ""], "c": ["gone.png", ""], "d": ["im_5.png", "gone_5.png"]}
+    names["e"] = ["", "gone_6.png"]
     _, rows = run(names, "download.image.min_side=31")  # they are 40x30
-    assert [rows[key]["outcome"] for key in names] == ["too_small", "too_small", "not_found", "not_found"]
+    assert [rows[key]["outcome"] for key in names] == ["too_small", "too_small", "not_found", "not_found", "not_found"]
     assert rows["d"]["detail"] == f"status 404; {server.url}im_5.png ended as too_small (40x30, min_side is 31)"
     asked, rows = run(names)
     assert asked == Counter(["/im_1.png", "/im_2.png", "/im_5.png"])
     assert (rows["b"]["outcome"], rows["d"]["outcome"], rows["d"]["detail"]) == ("ok", "ok", None)
     assert run(names, "download.image.min_side=31")[0] == Counter()  # pictures stay
     capsys.readouterr()
-    asked, rows = run(names | {"a": ["im_3.png", ""], "c": ["gone.png", "im_4.png"]})
-    assert asked == Counter(["/im_3.png", "/gone.png", "/im_4.png"])
-    assert rows["a"]["url"].endswith("/im_3.png") and rows["c"]["outcome"] == "ok"
+    more = {"a": ["im_3.png", ""], "c": ["gone.png", "im_4.png"], "e": ["im_6.png", "gone_6.png"]}
+    asked, rows = run(names | more)
+    assert asked == Counter(["/im_3.png", "/gone.png", "/im_4.png", "/im_6.png"])
+    assert rows["a"]["url"].endswith("/im_3.png") and {rows[key]["outcome"] for key in "ce"} == {"ok"}
     assert "stay as they are" not in capsys.readouterr().out
-    assert run(names | {"a": ["", "im_3.png"], "c": ["gone.png", "im_4.png"]}, "download.image.short_side=32")[0] == {}
+    more["a"].reverse()
+    assert run(names | more, "download.image.short_side=32")[0] == {}
     assert "(short_side=384, quality=90, icc=srgb) stay as they are" in capsys.readouterr().out
 
-    names |= {"a": ["", "im_3.png"], "c": ["gone.png", "im_4.png"]}
+    names |= more
     for part in (tmp_path / "out" / "images").glob("part-*.parquet"):  # as if it were in a format that nothing reads
         changed = [
             row | {"outcome": "unsupported_format", "data": None} if row["key"] == "a" else row

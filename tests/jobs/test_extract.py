@@ -274,17 +274,24 @@ def test_what_one_archive_has_broken_another_one_or_a_url_may_give_and_the_other
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures/0.jpg").write_bytes(picture(0))
     with serve(tmp_path / "pictures") as server:
-        lines = ["id,url", f"n1/0.jpg,{server.url}0.jpg", *(f"n1/{n}.jpg,{server.url}gone.jpg" for n in (2, 3))]
+        lines = ["id,url", f"n1/0.jpg,{server.url}0.jpg", f"n1/2.jpg,{server.url}-/fault/status=500/0.jpg"]
+        lines.append(f"n1/3.jpg,{server.url}gone.jpg")
         (tmp_path / "list.csv").write_text("\n".join(lines) + "\n")
         fetch = [*argv, f"urls={tmp_path}/list.csv", "columns.key=id", "download.fetch.allow_private=true"]
         assert download.main(fetch) == 0
-        fetched = {"n1/0.jpg": "ok", "n1/1.jpg": "ok", "n1/2.jpg": "not_found", "n1/3.jpg": "not_found"}
+        fetched = {"n1/0.jpg": "ok", "n1/1.jpg": "ok", "n1/2.jpg": "server_error", "n1/3.jpg": "not_found"}
         assert outcomes_of(tmp_path / "out") == fetched
         assert extract.main([*argv, f"archives={tmp_path}/web"]) == 0
         assert outcomes_of(tmp_path / "out") == fetched | {"n1/3.jpg": "ok"}
-        requests = server.requests()
-        assert download.main(fetch) == 0
-        assert (server.requests(), outcomes_of(tmp_path / "out")) == (requests, fetched | {"n1/3.jpg": "ok"})
+        asked = []
+        for job, words in ((extract, [*argv, f"archives={tmp_path}/web"]), (download, fetch)):
+            before = Counter(server.requests())
+            assert job.main(words) == 0
+            asked.append(set(Counter(server.requests()) - before) - {"/robots.txt"})
+            assert outcomes_of(tmp_path / "out") == fetched | {"n1/3.jpg": "ok"}
+        assert asked == [set(), {"/-/fault/status=500/0.jpg"}]  # which deserves another try of the host alone
+        report = json.loads((tmp_path / "out/report-extract.json").read_text())
+        assert report["counts"]["keys"]["asked for"] == 0
 
 
 def test_what_a_crash_of_extract_left_is_settled_by_a_download_and_what_was_not_read_is_asked_for_again(

@@ -30,6 +30,7 @@ def test_the_hosts_that_lost_most_come_first_however_they_are_spelled(spark: Any
         "http://fine.example/1": ["ok"],
     }
     rows = [row(f"{url} {n}", outcome, url) for url, found in urls.items() for n, outcome in enumerate(found)]
+    rows += [row(f"bad {url}", "bad_url", url) for url in ("http://[broken/1", "http:///2", "ftp://a.example/3")]
     rows.append(row("of an archive", "not_in_archive", None))
     tables.claim(str(tmp_path), "images")
     for number in range(2):
@@ -47,4 +48,11 @@ def test_the_hosts_that_lost_most_come_first_however_they_are_spelled(spark: Any
         (2, "server_error"),
         (1, "timeout"),
     ]
-    assert sheet.outcomes == {"ok": 2, "not_found": 3, "timeout": 2, "server_error": 2, "not_in_archive": 1}
+    assert sheet.outcomes == {
+        "ok": 2,
+        "not_found": 3,
+        "timeout": 2,
+        "server_error": 2,
+        "not_in_archive": 1,
+        "bad_url": 3,
+    }

@@ -13,6 +13,8 @@ from ml_images.archives.config import ExtractConfig
 from ml_images.archives.find import find_archives
 from ml_images.archives.key_index import digests_of
 from ml_images.archives.pieces import plan_pieces
+from ml_images.download.config import PolitenessConfig
+from ml_images.download.governor import Governor
 from ml_images.schemas import IMAGES
 from ml_images.spark import extract, run_options
 from ml_images.spark.asked_keys import AskedKeys, _digests_file
@@ -90,15 +92,18 @@ def work(tmp_path: Path) -> tuple[Path, list[pa.RecordBatch], AskedKeys]:
 def test_another_attempt_goes_on_behind_the_parts_of_the_first(work: Any) -> None:
     images, batches, asked = work
     told = {"location": str(images), "run": 1, "asked": asked, "cfg": ExtractConfig(part_rows=10)}
-    (first,) = list(extract._read_pieces(batches, **told))
-    parts = sorted((images / "_staging").glob("*.parquet"))
-    assert [path.name for path in parts] == first.column("parts").to_pylist()[0]
-    assert [pq.read_metadata(path).num_rows for path in parts] == [10, 10, 5]
-    contents = [pq.read_table(path).drop(["fetched_at", "elapsed_ms"]) for path in parts]
-    parts[1].unlink()
-    parts[2].unlink()
-    untouched = parts[0].stat().st_mtime_ns
-    (again,) = list(extract._read_pieces(batches, **told))
+    with Governor(PolitenessConfig()) as governor:
+        told["told_to"] = extract._ToldTo(governor.address, governor.secret)
+        (first,) = list(extract._read_pieces(batches, **told))
+        assert [governor.progress()[name] for name in ("done", "ok")] == [25, 25]
+        parts = sorted((images / "_staging").glob("*.parquet"))
+        assert [path.name for path in parts] == first.column("parts").to_pylist()[0]
+        assert [pq.read_metadata(path).num_rows for path in parts] == [10, 10, 5]
+        contents = [pq.read_table(path).drop(["fetched_at", "elapsed_ms"]) for path in parts]
+        parts[1].unlink()
+        parts[2].unlink()
+        untouched = parts[0].stat().st_mtime_ns
+        (again,) = list(extract._read_pieces(batches, **told))
     assert again.column("parts").to_pylist() == first.column("parts").to_pylist()
     assert parts[0].stat().st_mtime_ns == untouched
     assert [pq.read_table(path).drop(["fetched_at", "elapsed_ms"]) for path in parts] == contents

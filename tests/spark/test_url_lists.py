@@ -283,24 +283,32 @@ def test_spark_and_workers_agree_on_what_is_expected_of_a_picture(spark: Any) ->
 
 
 def moved(spark: Any, rows: list[tuple[Any, ...]], columns: ListColumns, base_url: str = "") -> list[bool]:
-    """Of rows (key, urls, outcome, url)."""
-    frame = spark.createDataFrame(rows, "key string, urls array<string>, outcome string, url string")
-    column = has_moved(columns, base_url, frame["outcome"], frame["url"])
+    """Of rows (key, urls, outcome, url, detail)."""
+    frame = spark.createDataFrame(rows, "key string, urls array<string>, outcome string, url string, detail string")
+    column = has_moved(columns, base_url, frame["outcome"], frame["url"], frame["detail"])
     return [row["moved"] for row in frame.select(F.coalesce(column, F.lit(False)).alias("moved")).collect()]
 
 
 def test_a_final_row_is_outdated_where_its_url_is_not_the_one_that_is_asked_for(spark: Any) -> None:
     cases = [
-        # entry, outcome and url of the row, is it outdated?
+        # entry, outcome and url of the row, is it outdated, other URLs of which its detail tells
         (["http://h/a", "http://h/b"], "ok", "http://h/a", False),
         (["http://h/b", "http://h/a"], "ok", "http://h/a", False),
         (["http://h/b", None], "ok", "http://h/a", True),
         ([" ", "HTTP://H:80/%61#x"], "ok", "http://h/a", False),
-        (["http://h/a", "http://h/b"], "not_found", "http://h/b", False),
+        (["http://h/a", "http://h/b"], "not_found", "http://h/b", False, "http://h/a"),
+        (["http://h/a", "http://h/b"], "not_found", "http://h/b", True),  # a was put in front since
+        (["http://h/a", "http://h/b"], "not_found", "http://h/b", True, "http://h/c"),
+        (["http://h/a", "http://h/b"], "not_found", "http://h/b", True, "http://h/?of=http://h/a"),
+        (["http://h/a%20x", "http://h/b"], "not_found", "http://h/b", False, "http://h/a%20x"),
+        (["http://h/a; x", "http://h/b"], "not_found", "http://h/b", False, "http://h/a; x"),
+        (["http://h/a%20X", "http://h/b"], "not_found", "http://h/b", True, "http://h/a%20x"),
+        (["http://h/a", "http://h/c", "http://h/b"], "not_found", "http://h/b", False, "http://h/c", "http://h/a"),
+        (["http://h/a", "http://h/b"], "ok", "http://h/b", False),
         (["http://h/a", None], "not_found", "http://h/a", False),
         (["http://h/a", "http://h/b"], "not_found", "http://h/a", True),  # b came since
         (["http://h/b", None], "not_found", "http://h/a", True),
-        (["http://h/b", "http://h/%61#x"], "not_found", "http://h/a", False),
+        (["http://h/b", "http://h/%61#x"], "not_found", "http://h/a", False, "http://h/b"),
         (["http://h.example/img_1.jpg", None], "not_found", "http://h.example/IMG_1.jpg", True),
         (["http://h.example/img-1.jpg", None], "not_found", "http://h.example/img_1.jpg", True),
         (["http://h.example/12/3.png", None], "ok", "http://h.example/1/23.png", True),
@@ -313,8 +321,8 @@ def test_a_final_row_is_outdated_where_its_url_is_not_the_one_that_is_asked_for(
         (["http://h.example/a%20b.jpg", None], "not_found", "http://h.example/a%2520b.jpg", True),
         (["\u00a0http://h:81/a ", None], "not_found", "http://h:81/a", False),
         # Tried were a and b, or a_ and b, though there are three.
-        (["http://h/a", "http://h/b", "http://h/a"], "not_found", "http://h/b", False),
-        (["http://h/a_", "http://h/b", "http://h/a"], "not_found", "http://h/a", False),
+        (["http://h/a", "http://h/b", "http://h/a"], "not_found", "http://h/b", False, "http://h/a"),
+        (["http://h/a#x", "http://h/b", "http://h/a"], "not_found", "http://h/b", False, "http://h/a#x"),
         (["http://h/a", "http://h/b", None], "placeholder", "http://h/a", True),  # b is left, now that a is found out
         (["http://h/a", None], "placeholder", "http://h/a", False),
         ([None, None], "ok", "http://h/a", False),
@@ -323,8 +331,13 @@ def test_a_final_row_is_outdated_where_its_url_is_not_the_one_that_is_asked_for(
         (None, "ok", "http://h/a", False),
     ]
     columns = ListColumns(key="id", urls=["one", "two", "three"])
-    rows = [("k", urls and [*urls, None][:3], outcome, url) for urls, outcome, url, _ in cases]
-    assert moved(spark, rows, columns) == [is_moved for *_, is_moved in cases]
+    rows, expected = [], []
+    for urls, outcome, url, is_moved, *others in cases:
+        for told in ("ended as not_found", "ended as http_error (a; b)", f"{NOT_AS_EXPECTED}7 bytes"):
+            detail = "; ".join(["many URLs gave it", *(f"{other} {told}" for other in others)])
+            rows.append(("k", urls and [*urls, None][:3], outcome, url, detail))
+            expected.append(is_moved)
+    assert moved(spark, rows, columns) == expected
 
 
 ODD_KEYS = [
@@ -339,6 +352,7 @@ ODD_KEYS = [
     "/lead",
     "a%2Fb",
     "A&B=C@:;,",
+    "x; y",
 ]
 
 
@@ -346,16 +360,16 @@ def test_urls_that_are_made_of_keys_are_those_that_workers_make(spark: Any) -> N
     template = ListColumns(key="id", urls=["given", "http://mirror/x/{key}.jpg"])
     for columns, base_url, urls in ((template, "", ["http://h/a", None]), (ListColumns(), "http://h.base/x/", None)):
         for other in (False, True):
-            rows = [
-                (key, urls, outcome, to_wanted(key, urls, None, None, None, columns, base_url).candidates[-1].url)
-                for key in ODD_KEYS
-                for outcome in ("ok", "not_found")
-            ]
-            rows = [
-                (key, urls, outcome, url.replace("//", "//old") if other else url) for key, urls, outcome, url in rows
-            ]
+            rows = []
+            for key in ODD_KEYS:
+                *others, last = to_wanted(key, urls, None, None, None, columns, base_url).candidates
+                url = last.url.replace("//", "//old") if other else last.url
+                told = "; ".join(f"{one.url} ended as not_found" for one in others)
+                rows += [(key, urls, outcome, url, told) for outcome in ("ok", "not_found")]
+                if others:  # the other way round
+                    rows.append((key, urls, "not_found", others[0].url, f"{url} ended as not_found"))
             # A mirror that moves sends the same pictures, but may have what the old one had not.
-            expected = [other and outcome == "not_found" for _, _, outcome, _ in rows]
+            expected = [other and outcome == "not_found" for _, _, outcome, *_ in rows]
             assert moved(spark, rows, columns, base_url) == expected
 
 
@@ -363,6 +377,21 @@ def test_a_template_needs_no_column(spark: Any, tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("id,other\nk,1\n")
     columns = ListColumns(key="id", urls=["http://mirror/{key}.jpg"])
     assert found(read_entries(spark, "", [str(tmp_path / "list.csv")], columns)) == {"k": ([None], None, None, None)}
+
+
+def test_a_folder_of_parquet_files_is_a_list(spark: Any, tmp_path: Path) -> None:
+    for name in ("urls.parquet", "b[1].parquet"):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name / "part-0.parquet")
+        (tmp_path / name / "_SUCCESS").touch()
+        assert found(read_entries(spark, "", [f"{tmp_path / name}/"], OPEN_IMAGES)) == WANTED
+
+
+def test_a_list_that_is_cut_is_named(spark: Any, tmp_path: Path) -> None:
+    whole = gzip.compress("".join(f"k{number},http://h/{number}\n" for number in range(10_000)).encode())
+    (tmp_path / "a list.csv.gz").write_bytes(gzip.compress(b"id,url\n") + whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=r"^'/.*/a list\.csv\.gz' cannot be read to its end: it is damaged or cut$"):
+        read_entries(spark, "", [str(tmp_path / "a list.csv.gz")], ListColumns(key="id"))
 
 
 def test_wrong_lists_are_named(spark: Any, tmp_path: Path) -> None:
