@@ -6,9 +6,12 @@ the middle of one; to open one for each row group took Petastorm longer than to 
 """
 
 import functools
+import importlib
+import sys
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +44,8 @@ class PetastormRowGroups:
         check_folder(split.location.rpartition("/")[0])
         _petastorm()
         _quieten_petastorm()
+        with suppress(NotImplementedError):  # an Arrow without jemalloc
+            pa.jemalloc_set_decay_ms(0)  # a row group's room is given back at once, not after a second: 32 MiB
         self._split = split
         self._delivered = threading.local()
         self._worker_of = functools.lru_cache(KEPT)(self._open)
@@ -119,10 +124,34 @@ def transform_spec(image_size: int, num_classes: int) -> "TransformSpec":
 @functools.cache
 def _petastorm() -> ModuleType:
     """Petastorm, for those who want it: importing it takes 0.2 s, and it goes with few versions of pyarrow only."""
-    with warnings.catch_warnings():
+    with _pandas_later(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # petastorm 0.12 imports what pyarrow 14 and setuptools call deprecated
         import petastorm
     return petastorm
+
+
+class _LaterPandas(ModuleType):
+    """pandas as soon as it is used."""
+
+    def __getattr__(self, name: str) -> Any:
+        if sys.modules.get("pandas") is self:
+            raise AttributeError(name)
+        return getattr(importlib.import_module("pandas"), name)
+
+
+@contextmanager
+def _pandas_later() -> Iterator[None]:
+    """What is imported within gets pandas only where it uses it. Petastorm's worker imports it for what we do not ask
+    of it, frames for a transform: 45 MiB. (importlib.util.LazyLoader loads it at once, up to Python 3.11.)"""
+    if "pandas" in sys.modules:
+        yield
+        return
+    later = sys.modules["pandas"] = _LaterPandas("pandas")
+    try:
+        yield
+    finally:
+        if sys.modules.get("pandas") is later:
+            del sys.modules["pandas"]
 
 
 def _quieten_petastorm() -> None:

@@ -419,6 +419,22 @@ assert logging.getLogger("petastorm.etl.dataset_metadata").level == logging.NOTS
     subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True)
 
 
+def test_petastorm_gets_pandas_only_where_it_uses_it(dataset: Path) -> None:
+    program = f"""
+import sys
+from ml_images.train.dataset import read_split
+from ml_images.train.petastorm import PetastormRowGroups, transform_spec
+assert len(PetastormRowGroups(read_split({str(dataset)!r}, "train")).read(0).images) > 0
+assert "pandas" not in sys.modules
+import petastorm
+with petastorm.make_batch_reader({f"file://{dataset}/split=val"!r}, transform_spec=transform_spec(40, 6)) as reader:
+    assert next(reader).image.shape[1:] == (40, 40, 3)
+import pandas
+assert petastorm.arrow_reader_worker.pd.Series is pandas.Series
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True, timeout=60)
+
+
 def test_petastorm_says_nothing_of_unfinished_data_sets(dataset: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     assert len(keys_of(epoch_of(read_split(str(dataset), "train"), config(dataset, reader="petastorm"), 0, 1))) > 50
