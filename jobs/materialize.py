@@ -71,7 +71,9 @@ def main(argv: Sequence[str]) -> int:
     with locked(dataset):
         tables.claim(dataset, "dataset")
         existing = open_to_append(dataset, vocabulary, options, job.groups) if job.append else {}
-        with session.opened("materialize", spark_settings(annotations, images, output) | job.spark) as spark:
+        with session.opened(
+            "materialize", spark_settings(annotations, images, output, job.groups) | job.spark
+        ) as spark:
             written = write_dataset(spark, inputs, dataset, len(vocabulary), options, existing)
         if not job.append:  # where it is cut off now, no counts are better than those of other rows
             withdraw_split_tables(output)

@@ -63,8 +63,10 @@ def open_to_append(location: str, vocabulary: pa.Table, options: Options, groups
                 f"{group}.{name}={now} was given, '{location}' was written with {before}: give {group}.{name}={before} "
                 f"{version}"
             )
-    if manifest["config"]["groups"] and not groups:
-        raise InputError(f"'{location}' was written with groups={manifest['config']['groups']}: give groups {version}")
+    configs = [manifest["config"], *(addition["config"] for addition in manifest["appended"])]
+    before = next((config["groups"] for config in configs if config["groups"]), "")
+    if before and not groups:
+        raise InputError(f"'{location}' was written with groups={before}: give groups {version}")
     if not tables.read_part(join(location, _VOCABULARY)).equals(vocabulary):
         raise InputError(f"'{location}' was written with another vocabulary: annotate with the same one {version}")
     filesystem, path = open_location(location)

@@ -61,6 +61,7 @@ class Replication(TypedDict):
 class Addition(TypedDict):
     rows: int
     written_at: str
+    config: Config
 
 
 _Versions = TypedDict("_Versions", {"ml-images": str})

@@ -173,7 +173,7 @@ def _promised(manifest: dict[str, Any], split: str, there: list[str]) -> list[st
 
 def _check_types(path: str, found: pa.Schema) -> None:
     """Numbers are taken as they lie in memory: those of other types would be other labels."""
-    for name in COLUMNS:
+    for name in (*COLUMNS, "replication"):
         kind, promised = found.field(name).type, schemas.DATASET.field(name).type
         are_lists = pa.types.is_list(kind) and pa.types.is_list(promised)
         if kind != promised and not (are_lists and kind.value_type == promised.value_type):
@@ -188,7 +188,7 @@ def _footer(filesystem: fs.FileSystem, path: str) -> _Footer:
                 raise InputError(f"{path} lacks the columns {', '.join(sorted(missing))} of a data set")
             _check_types(path, opened.schema_arrow)
             sizes = sizes_of(opened)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:  # the last for damaged names of columns
         raise InputError(f"{path} is not a readable Parquet file: {' '.join(str(error).split())}") from error
     return _Footer([size.rows for size in sizes], largest_of(sizes))
 

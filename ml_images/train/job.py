@@ -53,6 +53,13 @@ class TrainJob(LoopConfig):
                 f"{self.engine.accumulate}; more ranks or a larger data.batch_size make larger steps"
             )
 
+        training, evaluation = self.data.augmentation, self.data.evaluation
+        if training.startswith("ml_images") != evaluation.startswith("ml_images"):
+            raise ValueError(
+                f"data.augmentation={training} and data.evaluation={evaluation} scale pixels in different ways: both "
+                "must be of ml_images (evaluation also ml_images_single), or neither"
+            )
+
     @property
     def image_sizes(self) -> list[int]:
         """The sizes that training pictures have, epoch after epoch."""

@@ -11,7 +11,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -44,8 +44,6 @@ class PetastormRowGroups:
         check_folder(split.location.rpartition("/")[0])
         _petastorm()
         _quieten_petastorm()
-        with suppress(NotImplementedError):  # an Arrow without jemalloc
-            pa.jemalloc_set_decay_ms(0)  # a row group's room is given back at once, not after a second: 32 MiB
         self._split = split
         self._delivered = threading.local()
         self._worker_of = functools.lru_cache(KEPT)(self._open)

@@ -56,6 +56,13 @@ class SparseTargets(NamedTuple):
         targets.view(-1)[cells] = self.confidences.to(device, non_blocking=True)
         return targets
 
+    def only(self, mask: Tensor) -> "SparseTargets":
+        """Without the labels of images that `mask`, bool (batch,), leaves out."""
+        lengths = self.offsets.diff()
+        kept = torch.repeat_interleave(mask, lengths)
+        offsets = torch.cat([self.offsets[:1], (lengths * mask).cumsum(0)])
+        return SparseTargets(offsets, self.classes[kept], self.confidences[kept])
+
 
 class Batch(NamedTuple):
     """`images` is lent: the next batch but one may be written into it."""
@@ -69,7 +76,8 @@ class Batch(NamedTuple):
 
 @dataclass
 class Stages:
-    """Seconds that threads spent in each stage, and pictures that were skipped."""
+    """Seconds that each stage took with all of its threads at work, so the larger one is what all wait for; and
+    pictures that were skipped."""
 
     seconds: dict[str, float] = field(default_factory=lambda: {"read": 0.0, "decode": 0.0})
     skipped: int = 0
@@ -168,7 +176,7 @@ class Reader:
         if not (_are_classes(filled.classes, self.num_classes) and _are_confidences(filled.confidences)):
             self._refuse(rows, where)
         work.clear()  # the thread has its task in hand until long after the batch is ready, and with it row groups
-        self.stages.add("decode", time.perf_counter() - began, skipped)
+        self.stages.add("decode", (time.perf_counter() - began) / self.threads, skipped)
         return filled
 
     def _refuse(self, rows: list[Row], where: list[str]) -> NoReturn:
@@ -280,7 +288,7 @@ class HeldGroups:
     def _load(self, group: int) -> "_Loaded":
         began = time.perf_counter()
         loaded = _Loaded(self._groups.read(group), self._order.rows_of(group))
-        self._stages.add("read", time.perf_counter() - began)
+        self._stages.add("read", (time.perf_counter() - began) / READ_AT_ONCE)
         return loaded
 
 

@@ -81,12 +81,18 @@ def _factors(split: Split) -> list[tuple[NDArray[np.uint64], NDArray[np.float32]
     is_remote = not isinstance(filesystem, fs.LocalFileSystem)
 
     def read(file: str) -> tuple[NDArray[np.uint64], NDArray[np.float32]]:
-        with (
-            filesystem.open_input_file(join(folder, file)) as source,
-            pq.ParquetFile(source, pre_buffer=is_remote) as opened,
-        ):
-            # Whole files, one thread each: Arrow's own threads beside ours and 14 parts took three times as much CPU.
-            return _of_file(opened.read(["key", "replication"], use_threads=False), file)
+        place = join(split.location, file)
+        try:
+            with (
+                filesystem.open_input_file(join(folder, file)) as source,
+                pq.ParquetFile(source, pre_buffer=is_remote) as opened,
+            ):
+                # Whole files, one thread each: Arrow's own threads beside ours and 14 parts took three times as much
+                # CPU.
+                table = opened.read(["key", "replication"], use_threads=False)
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(f"{place} cannot be read: {' '.join(str(error).split())}") from error
+        return _of_file(table, place)
 
     with ThreadPoolExecutor(FOOTERS_AT_ONCE if is_remote else _FILES_AT_ONCE) as pool:
         return list(pool.map(read, split.files))

@@ -53,7 +53,9 @@ def evaluate_trained(
     def scored() -> Iterator[tuple[Tensor, SparseTargets, Tensor]]:
         for seen in zip(*(_batches(split, data, view, comm) for view in views), strict=True):
             told = [model(normalise(batch.images.to(device), trained.preprocessing)).float().cpu() for batch in seen]
-            yield mean_prediction(told, trained.activation), seen[0].targets, seen[0].mask
+            # The middle of a picture may be whole where a corner is not.
+            mask = torch.stack([batch.mask for batch in seen]).all(dim=0)
+            yield mean_prediction(told, trained.activation), seen[0].targets.only(mask), mask
 
     with torch.no_grad(), trained.autocast(device):
         return score(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from ml_images.jobs import annotate, verify
@@ -77,7 +78,13 @@ def test_annotate_reads_lists_from_s3_and_writes_tables_there(
 
 
 def test_a_data_set_made_on_s3_is_verified_and_read_there(
-    chain: Any, spark: object, s3: Any, s3a_jars: str, commands: dict[str, str], capsys: pytest.CaptureFixture[str]
+    chain: Any,
+    spark: object,
+    s3: Any,
+    s3a_jars: str,
+    commands: dict[str, str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     bucket = s3.bucket()
     for table in ("labels", "vocabulary"):
@@ -87,6 +94,11 @@ def test_a_data_set_made_on_s3_is_verified_and_read_there(
     settings = {f"spark.hadoop.fs.s3a.{name}": value for name, value in OF_OLD_JARS.items()}
     settings |= {"spark.jars": s3a_jars, "spark.master": "local[2]", **spark_settings(bucket)}
     words = [f"annotations={bucket}/annotate", f"images={bucket}/images", f"output={bucket}/materialize"]
+    rows = pa.table(
+        {"key": tables.read_table(str(chain.download / "images"), "images", ["key"])["key"][:1], "group": ["g"]}
+    )
+    pq.write_table(rows, tmp_path / "groups.parquet")
+    words.append(f"groups={s3.upload(tmp_path / 'groups.parquet', join(s3.bucket(), 'groups.parquet'))}")  # by itself
     words += ["splits.val=0.3", "layout.ranks=4", *(f"spark.{name}={value}" for name, value in settings.items())]
     done = subprocess.run(
         ["ml-images", "materialize", *words], env=commands, capture_output=True, text=True, timeout=250, check=False

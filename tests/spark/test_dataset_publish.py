@@ -152,6 +152,18 @@ def test_folds_tell_how_to_write_them_anew_as_nothing_is_appended_to_them(tmp_pa
         open_to_append(str(tmp_path), pa.table({}), Options(SplitConfig(), layout, replication), "")
 
 
+def test_groups_are_asked_for_again_also_where_only_an_addition_had_them(tmp_path: Path) -> None:
+    tables.claim(str(tmp_path), "dataset")
+    options = Options(SplitConfig(), LayoutConfig(ranks=8), ReplicationConfig())
+    config = {"groups": "", **{name: asdict(getattr(options, name)) for name in ("splits", "layout", "replication")}}
+    additions = [{"rows": 1, "written_at": "", "config": config | {"groups": name}} for name in ("", "g.parquet")]
+    told = {"num_classes": 1, "lanes": 8, "splits": {}, "files": {}, "replication": None, "appended": additions}
+    write_manifest(str(tmp_path), told | {"config": config} | provenance())
+    tables.mark_done(str(tmp_path))
+    with pytest.raises(InputError, match=r"was written with groups=g\.parquet: give groups or write a second"):
+        open_to_append(str(tmp_path), pa.table({}), options, "")
+
+
 def test_what_does_not_belong_to_the_data_set_is_refused(pictures: Any, spark: object) -> None:
     assert materialize.main(pictures.argv()) == 0
     cases = {

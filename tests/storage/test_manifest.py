@@ -106,7 +106,18 @@ MANIFEST = {
             20: {"class": 2, "before": 0, "after": float("nan")},
         },
     },
-    "appended": [{"rows": 4, "written_at": "2026-01-01 00:00 UTC"}],
+    "appended": [
+        {
+            "rows": 4,
+            "written_at": "2026-01-01 00:00 UTC",
+            "config": {
+                "groups": "g.parquet",
+                "splits": {"seed": 0, "val": 0.1, "test": 0, "lists": [], "folds": 0, "fold": 0},
+                "layout": {"seed": 1, "ranks": 4},
+                "replication": {"kind": "sqrt", "threshold": 0.5},
+            },
+        }
+    ],
     "files": {"split=train/part-0.parquet": {"rows": 9, "row_groups": 4, "bytes": 1, "sha256": "0"}},
     "metadata": {},
     "config": {

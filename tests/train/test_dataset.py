@@ -131,7 +131,8 @@ def test_files_that_no_manifest_names_are_not_read(make_dataset: Make) -> None:
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("classes", pa.list_(pa.int64())), ("confidences", pa.list_(pa.float64())), ("key", pa.large_string())],
+    [("classes", pa.list_(pa.int64())), ("confidences", pa.list_(pa.float64())), ("key", pa.large_string())]
+    + [("replication", kind) for kind in (pa.float64(), pa.int32(), pa.string())],
 )
 def test_a_file_with_columns_of_other_types_is_named(make_dataset: Make, name: str, kind: pa.DataType) -> None:
     root = make_dataset()
@@ -140,6 +141,14 @@ def test_a_file_with_columns_of_other_types_is_named(make_dataset: Make, name: s
     place = rows.column_names.index(name)
     pq.write_table(rows.set_column(place, name, rows[name].cast(kind)), part)
     with pytest.raises(InputError, match=rf"part-00001.parquet has the column {name} as .*, a data set has"):
+        read_split(str(root), "train")
+
+
+def test_damaged_names_of_columns_are_named(make_dataset: Make) -> None:
+    root = make_dataset()
+    part = root / "split=train" / "part-00001.parquet"
+    part.write_bytes(part.read_bytes().replace(b"replication", b"\xff\xfeplication"))
+    with pytest.raises(InputError, match=r"part-00001\.parquet is not a readable Parquet file"):
         read_split(str(root), "train")
 
 

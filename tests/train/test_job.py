@@ -36,6 +36,14 @@ def test_options_come_from_files_and_words() -> None:
         (["output=y"], "option 'data.path' is required"),
         (["data.path=x"], "option 'output' is required"),
         (["data.path=x", "output=y", "epochs=3"], "schedule.warmup_epochs must be less than epochs=3, got 5"),
+        (
+            ["data.path=x", "output=y", "data.augmentation=ml_images"],
+            "data.augmentation=ml_images and data.evaluation=standard scale pixels in different ways",
+        ),
+        (
+            ["data.path=x", "output=y", "data.evaluation=ml_images_single"],
+            "data.augmentation=standard and data.evaluation=ml_images_single scale pixels in different ways",
+        ),
         (["data.path=x", "output=y", "keep_checkpoints=0"], "keep_checkpoints must be >= 1, got 0"),
         (["data.path=x", "output=y", "seed=-1"], r"seed must be in \[0, 2\*\*63\), got -1"),
         (["data.path=x", "output=y", f"seed={2**64}"], r"seed must be in \[0, 2\*\*63\), got 1844"),

@@ -21,7 +21,16 @@ from ml_images.train.decode import BadImage
 from ml_images.train.group_size import GroupSize
 from ml_images.train.order import EpochOrder
 from ml_images.train.plan import Stretch, evaluation_stretch
-from ml_images.train.reader import BATCHES_AHEAD, Batch, HeldGroups, Reader, Stages, lanes_of_rank, most_held
+from ml_images.train.reader import (
+    BATCHES_AHEAD,
+    READ_AT_ONCE,
+    Batch,
+    HeldGroups,
+    Reader,
+    Stages,
+    lanes_of_rank,
+    most_held,
+)
 from ml_images.train.reading_memory import most_bytes
 from ml_images.train.row_groups import Row, RowGroup
 
@@ -294,8 +303,16 @@ def test_an_error_of_reading_comes_out_and_leaves_no_thread_behind() -> None:
     assert threading.active_count() == before
 
 
-def test_stages_say_what_the_threads_did() -> None:
+def test_stages_say_what_the_threads_did_and_which_of_them_the_others_wait_for() -> None:
     groups = Groups([9] * 3, slow_s=0.01)
     stages = Stages()
     list(reader(groups, stages=stages).batches(order_of(groups, 1), Stretch(0, 1, 9, 0, 3), fill))
-    assert stages.seconds["read"] >= 0.03 and stages.seconds["decode"] > 0
+    assert stages.seconds["read"] >= 0.03 / READ_AT_ONCE and stages.seconds["decode"] > 0
+
+    def slowly(row: Row, place: int, out: np.ndarray) -> None:
+        time.sleep(0.005)
+
+    for threads, slowest in ((16, "read"), (1, "decode")):  # 27 pictures, 0.135 s of one thread; reading 0.12 s of two
+        groups, stages = Groups([9] * 3, slow_s=0.04), Stages()
+        list(reader(groups, threads, stages=stages).batches(order_of(groups, 1), Stretch(0, 1, 9, 0, 3), slowly))
+        assert stages.slowest == slowest

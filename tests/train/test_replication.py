@@ -2,6 +2,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from ml_images.errors import InputError
@@ -51,6 +52,19 @@ def test_a_data_set_without_replication_is_not_read_for_it(make_dataset: Make) -
     split = read_split(str(make_dataset(train=(5, 7))), "train")
     assert sure_rows(split) == 12
     assert [rows.tolist() for rows in rows_of_groups(split)] == [[5, 7]] * 2
+
+
+def test_a_damaged_column_is_named(make_dataset: Make) -> None:
+    root = make_dataset(train=(5, 7), factors=[1.0, 2.0])
+    part = root / "split=train" / "part-00000.parquet"
+    whole = pq.read_metadata(part).row_group(0)
+    (chunk,) = (whole.column(n) for n in range(whole.num_columns) if whole.column(n).path_in_schema == "replication")
+    data = bytearray(part.read_bytes())
+    start = chunk.dictionary_page_offset or chunk.data_page_offset
+    data[start : start + 8] = b"\xff" * 8
+    part.write_bytes(bytes(data))
+    with pytest.raises(InputError, match=r"split=train/part-00000\.parquet cannot be read: "):
+        sure_rows(read_split(str(root), "train"))
 
 
 def test_a_factor_that_is_no_number_is_refused(make_dataset: Make) -> None:

@@ -27,6 +27,17 @@ def test_classes_that_are_not_listed_are_unknown_where_annotations_are_partial()
     assert cells(targets) == [[0.75, None, None], [None, None, None], [None, 0, None]]
 
 
+def test_labels_of_images_that_are_left_out_go() -> None:
+    for mask in ([True, False, True], [False, True, True], [False, False, False], [True, True, False]):
+        left = LISTS.only(torch.tensor(mask))
+        expected = cells(from_sparse(LISTS, 3, torch.tensor(mask), CPU))
+        for number, is_kept in enumerate(mask):
+            if not is_kept:
+                expected[number] = [None, None, None]
+        assert cells(from_sparse(left, 3, torch.tensor(mask), CPU)) == expected
+        assert left.offsets[-1] == len(left.classes) == len(left.confidences)
+
+
 def test_what_nobody_knows_has_the_value_zero() -> None:
     for targets in (from_sparse(LISTS, 3, ROWS, CPU, "unknown"), from_dense(torch.full((2, 2), UNKNOWN), ROWS[:2])):
         assert (targets.values[~targets.known] == 0).all()

@@ -11,11 +11,13 @@ from trained_builder import untrained, write_checkpoint
 from ml_images.hierarchy.vocabulary import parse_vocabulary, to_table
 from ml_images.labels.per_split import per_split_table
 from ml_images.storage import tables
+from ml_images.train import trained_evaluation
 from ml_images.train.apply import probabilities
 from ml_images.train.class_tables import read_class_names
 from ml_images.train.comm import Comm, LocalComm
 from ml_images.train.data import DataConfig
 from ml_images.train.dataset import read_split
+from ml_images.train.decode import BadImage, ChooseCrop, decode_crop
 from ml_images.train.metrics import NO_FACTS, Scored
 from ml_images.train.picture_model import PictureModel
 from ml_images.train.trained import Trained, load_trained
@@ -74,6 +76,34 @@ def test_the_number_of_ranks_changes_nothing(crops: int, trained: Trained, datas
     for found in on_ranks(2, on_rank):
         np.testing.assert_allclose(found.average_precision, alone.average_precision, atol=1e-9)
         assert found.report["single_label"] == alone.report["single_label"]
+
+
+def test_a_picture_that_is_broken_in_one_view_is_left_out_of_all(
+    trained: Trained, dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = DataConfig(path=str(dataset), batch_size=5, image_size=32, bad_images="skip")
+    split = read_split(str(dataset), "val")
+    victim = pq.read_table(dataset / "split=val")["image"][7].as_py()
+
+    def found(is_broken: Callable[[int], bool]) -> Scored:
+        views: list[object] = []  # in the order in which they are first seen
+
+        def decode(image: bytes, view: ChooseCrop, out: np.ndarray) -> None:
+            if view not in views:
+                views.append(view)
+            if bytes(image) == victim and is_broken(views.index(view)):
+                raise BadImage("a corner is missing")
+            decode_crop(image, view, out)
+
+        monkeypatch.setattr(trained_evaluation, "decode_crop", decode)
+        return evaluate_trained(trained, split, data, 10, LocalComm(), CPU, NO_FACTS, "absent")
+
+    everywhere = found(lambda view: True)
+    for view in (0, 9):
+        once = found(lambda number, view=view: number == view)
+        assert once.images == everywhere.images == 23
+        np.testing.assert_array_equal(once.average_precision, everywhere.average_precision)
+        assert once.report == everywhere.report
 
 
 def test_facts_are_those_that_the_data_set_has(
