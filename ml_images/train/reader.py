@@ -30,7 +30,6 @@ from ml_images.train.row_groups import Row, RowGroup, RowGroups
 
 BATCHES_AHEAD = 2  # being decoded, or ready, while a step runs
 _ROWS_AT_ONCE = 8  # decoded by a thread before it asks again: 5 ms
-READ_AT_ONCE = 2  # row groups: an object store answers after some 50 ms
 
 BadImages = Literal["raise", "skip"]
 Fill = Callable[[Row, int, NDArray[np.uint8]], None]  # row, its place, where its pixels go
@@ -110,7 +109,7 @@ class Reader:
         skipped, for a broken picture."""
         ring = collections.deque(self._slots(stretch.batch_size) for _ in range(BATCHES_AHEAD + 1))
         held = HeldGroups(self.groups, order, stretch, self.stages)
-        reading = ThreadPoolExecutor(READ_AT_ONCE, thread_name_prefix="read")
+        reading = ThreadPoolExecutor(self.groups.at_once, thread_name_prefix="read")
         decoding = ThreadPoolExecutor(self.threads, thread_name_prefix="decode")
         ahead: collections.deque[_Begun] = collections.deque()
         try:
@@ -288,7 +287,7 @@ class HeldGroups:
     def _load(self, group: int) -> "_Loaded":
         began = time.perf_counter()
         loaded = _Loaded(self._groups.read(group), self._order.rows_of(group))
-        self._stages.add("read", (time.perf_counter() - began) / READ_AT_ONCE)
+        self._stages.add("read", (time.perf_counter() - began) / self._groups.at_once)
         return loaded
 
 

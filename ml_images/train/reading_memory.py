@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ml_images.train.dataset import Split
 from ml_images.train.footers import KEPT
-from ml_images.train.reader import BATCHES_AHEAD, READ_AT_ONCE, Reader, lanes_of_rank
+from ml_images.train.reader import BATCHES_AHEAD, Reader, lanes_of_rank
 from ml_images.train.replication import rows_of_groups
 
 _ROW = 1024  # the objects of a row of a batch: its number, its labels, its key, and its place in some lists
@@ -34,7 +34,7 @@ def most_bytes(reader: Reader, split: Split, batch_size: int, size: int) -> int:
     pieces = lanes * _touched(least, -(-int(most.sum()) // split.lanes))
     return (
         held * (largest.kept + _COPY * int(most.max(initial=0)))
-        + min(held, READ_AT_ONCE) * reader.groups.beside(largest)
+        + min(held, reader.groups.at_once) * reader.groups.beside(largest)
         + (BATCHES_AHEAD + 1) * batch_size * (3 * reader.side**2 + _ROW)
         + BATCHES_AHEAD * groups * largest.keys
         + labels * _LABEL_OF_BATCH

@@ -46,7 +46,9 @@ class RowGroup(NamedTuple):
 
 
 class RowGroups(Protocol):
-    """Where the rows of a split come from; threads may read at the same time."""
+    """Where the rows of a split come from; `at_once` threads may read at the same time."""
+
+    at_once: int
 
     def read(self, group: int) -> RowGroup:
         """Row group `group` of the split, counted over its files by name. Raises InputError for a damaged file."""
@@ -57,6 +59,8 @@ class RowGroups(Protocol):
 
 class ArrowRowGroups:
     """Straight from the Parquet files, wherever ml_images.storage.paths can open them."""
+
+    at_once = 2  # an object store answers after some 50 ms
 
     def __init__(self, split: Split) -> None:
         self._split = split
