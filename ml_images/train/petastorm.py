@@ -11,7 +11,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -46,9 +46,6 @@ class PetastormRowGroups:
         check_folder(split.location.rpartition("/")[0])
         _petastorm()
         _quieten_petastorm()
-        with suppress(NotImplementedError):  # an Arrow without jemalloc
-            # What a row group took is given back after 0.1 s, not 1 s: 20 MiB. At once: 40, and 5 % fewer images.
-            pa.jemalloc_set_decay_ms(100)
         self._split = split
         self._delivered = threading.local()
         self._worker_of = functools.lru_cache(KEPT)(self._open)
