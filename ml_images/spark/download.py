@@ -23,7 +23,6 @@ from ml_images.download.crawl import Fetched, crawl
 from ml_images.download.curl import CurlTransport
 from ml_images.download.entries import BadEntry, ListColumns, to_wanted
 from ml_images.download.governed import GovernedGate
-from ml_images.download.governor import Governor
 from ml_images.download.keys import ENDED_AS
 from ml_images.download.progress import Progress, milliseconds_by_stage
 from ml_images.download.repeated import FOUND_WITH, Repeated
@@ -31,9 +30,10 @@ from ml_images.download.robots import Robots
 from ml_images.download.wanted import Wanted
 from ml_images.images.shrinker import shared_shrinker
 from ml_images.outcomes import RETRYABLE
-from ml_images.spark import driver, images_table, run_options, work
+from ml_images.spark import images_table, run_options, work
 from ml_images.spark.crawl_progress import CrawlProgress
 from ml_images.spark.fetch_plan import read_plan, write_plan
+from ml_images.spark.governing import Contact, governing
 from ml_images.spark.image_parts import ImageParts, PartConfig
 from ml_images.spark.run_options import RunOptions
 from ml_images.spark.staged_rows import settle
@@ -89,8 +89,7 @@ class _Orders:
     asked: Asked
     run: str
     repeated: Repeated
-    governor: tuple[str, int]
-    secret: str
+    governor: Contact
 
 
 def fetch_missing(entries: Entries, asked: Asked) -> Downloaded:
@@ -159,9 +158,8 @@ def _fetch_round(entries: Entries, asked: Asked, options: RunOptions, is_first: 
         run_options.remember(location, number, options, map(images_table.run_of, names))
         run = f"{number:04d}-{secrets.token_hex(4)}"
         repeated = before.that_hold(placeholder_keys)
-        with Governor(asked.cfg.politeness, driver.bind_address(spark)) as governor:
-            address = (driver.host(spark), governor.address[1])
-            orders = _Orders(asked, run, repeated, address, governor.secret)
+        with governing(spark, asked.cfg.politeness) as (governor, contact):
+            orders = _Orders(asked, run, repeated, contact)
             tasks = [{"task": task, "files": files} for task, files in enumerate(plan.tasks)]
             with CrawlProgress("download", governor.progress, plan.rows):
                 work.run(work.units(spark, tasks, _TASK), partial(_fetch, orders=orders), _DONE)
@@ -243,7 +241,7 @@ def _fetch_task(task: int, files: list[str], orders: _Orders) -> int:
 
     progress, shrinker = Progress(), shared_shrinker(cfg.image)
     with (
-        GovernedGate(orders.governor, orders.secret, progress) as gate,
+        GovernedGate(orders.governor.address, orders.governor.secret, progress) as gate,
         closing(_transport(cfg)) as transport,
     ):
         try:
@@ -254,7 +252,7 @@ def _fetch_task(task: int, files: list[str], orders: _Orders) -> int:
                 shrinker=shrinker,
                 cfg=cfg,
                 progress=progress,
-                robots=_robots(orders.secret, cfg.fetch.user_agent),
+                robots=_robots(orders.governor.secret, cfg.fetch.user_agent),
                 repeated=orders.repeated,
                 each_round=parts.write_if_late,
             ):

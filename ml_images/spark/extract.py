@@ -28,14 +28,14 @@ from ml_images.archives.read import Member, Tally, read_piece
 from ml_images.archives.rows import Row, begin_row, decode_members
 from ml_images.download.config import PolitenessConfig
 from ml_images.download.governed import GovernedGate
-from ml_images.download.governor import Governor
 from ml_images.download.progress import Progress
 from ml_images.errors import StorageError
 from ml_images.images.shrinker import shared_shrinker
 from ml_images.schemas import IMAGES
-from ml_images.spark import driver, images_table, run_options, work
+from ml_images.spark import images_table, run_options, work
 from ml_images.spark.asked_keys import AskedKeys, write_asked_keys
 from ml_images.spark.crawl_progress import CrawlProgress
+from ml_images.spark.governing import Contact, governing
 from ml_images.spark.run_options import RunOptions
 from ml_images.spark.staged_rows import settle
 from ml_images.storage import tables
@@ -83,14 +83,6 @@ _MISSING = pa.schema([pa.field("part", pa.string()), pa.field("rows", pa.int64()
 
 
 @dataclass(frozen=True)
-class _ToldTo:
-    """Whom workers tell how far they are: a Governor."""
-
-    address: tuple[str, int]
-    secret: str
-
-
-@dataclass(frozen=True)
 class Extracted:
     """What a run did."""
 
@@ -124,9 +116,8 @@ def extract_missing(keys: DataFrame, archives: list[Archive], location: str, cfg
         pieces = _plan(spark, archives)
         units = work.units(spark, pieces, _PIECE, at_once=PIECES_AT_ONCE)
         # Nobody is asked for permits: it hears how far workers are.
-        with Governor(PolitenessConfig(), driver.bind_address(spark)) as governor:
-            told_to = _ToldTo((driver.host(spark), governor.address[1]), governor.secret)
-            read = partial(_read_pieces, location=location, run=run, asked=asked, cfg=cfg, told_to=told_to)
+        with governing(spark, PolitenessConfig()) as (governor, contact):
+            read = partial(_read_pieces, location=location, run=run, asked=asked, cfg=cfg, governor=contact)
             with CrawlProgress("extract", governor.progress, asked.rows, under_way=()):
                 all_done = work.run(units, read, _READ)
         for done in all_done:
@@ -220,10 +211,10 @@ def _read_pieces(
     run: int,
     asked: AskedKeys,
     cfg: ExtractConfig,
-    told_to: _ToldTo,
+    governor: Contact,
 ) -> Iterable[pa.RecordBatch]:
     index, shrinker, progress = asked.load(), shared_shrinker(cfg.image), Progress()
-    with GovernedGate(told_to.address, told_to.secret, progress) as gate:
+    with GovernedGate(governor.address, governor.secret, progress) as gate:
         for row in (row for batch in batches for row in batch.to_pylist()):
             number = row.pop("number")
             piece, tally = Piece(**_understood(row)), Tally()

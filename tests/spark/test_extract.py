@@ -18,6 +18,7 @@ from ml_images.download.governor import Governor
 from ml_images.schemas import IMAGES
 from ml_images.spark import extract, run_options
 from ml_images.spark.asked_keys import AskedKeys, _digests_file
+from ml_images.spark.governing import Contact
 from ml_images.spark.run_options import RunOptions
 from ml_images.spark.staged_rows import settle
 from ml_images.storage import tables
@@ -93,7 +94,7 @@ def test_another_attempt_goes_on_behind_the_parts_of_the_first(work: Any) -> Non
     images, batches, asked = work
     told = {"location": str(images), "run": 1, "asked": asked, "cfg": ExtractConfig(part_rows=10)}
     with Governor(PolitenessConfig()) as governor:
-        told["told_to"] = extract._ToldTo(governor.address, governor.secret)
+        told["governor"] = Contact(governor.address, governor.secret)
         (first,) = list(extract._read_pieces(batches, **told))
         assert [governor.progress()[name] for name in ("done", "ok")] == [25, 25]
         parts = sorted((images / "_staging").glob("*.parquet"))
