@@ -33,7 +33,11 @@ from ml_images.spark.progress import TaskProgress
 from ml_images.storage import tables
 from ml_images.storage.paths import for_spark_to_write, join, open_location
 
-_UNREADABLE = re.compile(r"FAILED_READ_FILE\S* Encountered error while reading file (?:file:(?://)?)?(.+?)\. ")
+# Not those of files that are gone, or whose columns are of other types, which have names of their own.
+_UNREADABLE = re.compile(
+    r"FAILED_READ_FILE\.(?:NO_HINT|CANNOT_READ_FILE_FOOTER)\] "
+    r"Encountered error while reading file (?:file:(?://)?)?(.+?)\. "
+)
 
 BatchFunction = Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]
 

@@ -1,17 +1,22 @@
 import gc
 import sys
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 from zipimport import zipimporter
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
 
-from ml_images.errors import StorageError
+from ml_images.errors import InputError, StorageError
 from ml_images.spark import work
 
+FROM_SPARK = (Py4JJavaError, PySparkException)  # with its story
 UNIT = pa.schema([pa.field("number", pa.int64()), pa.field("name", pa.string())])
 
 
@@ -90,3 +95,20 @@ def test_an_unexpected_error_of_a_worker_keeps_its_story(spark: Any) -> None:
     with pytest.raises(Exception, match="told by the worker") as caught:
         work.run(work.units(spark, [{"number": 1, "name": "a"}], UNIT), fail, UNIT, "test")
     assert not isinstance(caught.value, StorageError)
+
+
+def test_only_damaged_files_are_called_damaged(spark: Any, tmp_path: Path) -> None:
+    part = tmp_path / "a part.parquet"
+    pq.write_table(pa.table({"number": [1, 2]}), part)
+    other_types = spark.read.schema("number string").parquet(str(part))
+    with pytest.raises(FROM_SPARK, match="number"):
+        work.collect(other_types, "read")
+    gone = spark.read.parquet(str(part))
+    cut = part.read_bytes()[:-20]
+    part.unlink()
+    with pytest.raises(FROM_SPARK, match="a%20part"):
+        work.collect(gone, "read")
+    part.write_bytes(cut)
+    damaged = spark.read.schema("number bigint").parquet(str(part))
+    with pytest.raises(InputError, match=r"^'/.*/a part\.parquet' cannot be read to its end: it is damaged or cut$"):
+        work.collect(damaged, "read")
