@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from ml_images.errors import InputError
 from ml_images.storage.paths import join
+from ml_images.train.buffer_pool import BufferPool
 from ml_images.train.dataset import Split, check_folder
 from ml_images.train.decode import decode_crop
 from ml_images.train.footers import KEPT
@@ -48,7 +49,9 @@ class PetastormRowGroups:
         _quieten_petastorm()
         self._split = split
         self._delivered = threading.local()
-        self._worker_of = functools.lru_cache(KEPT)(self._open)
+        self._buffers = BufferPool(split.largest.pictures)
+        # Nothing that leads back here, in which row groups would be kept until somebody looks for cycles.
+        self._worker_of = functools.lru_cache(KEPT)(functools.partial(_worker_of, split.location, self._delivered))
 
     def read(self, group: int) -> RowGroup:
         file, number = self._split.place_of(group)
@@ -58,7 +61,7 @@ class PetastormRowGroups:
             table = self._delivered.__dict__.pop("table", None)
             if table is None:
                 raise OSError("Petastorm delivers nothing")  # as it does for no rows
-            images = pictures_of(table)
+            images = pictures_of(table, self._buffers)
         except (OSError, pa.ArrowException) as error:
             raise InputError(f"{place} cannot be read: {' '.join(str(error).split())}") from error
         return to_row_group(table, images, self._split.row_groups[group], place)
@@ -66,32 +69,33 @@ class PetastormRowGroups:
     def beside(self, size: GroupSize) -> int:
         return size.beside_petastorm
 
-    def _open(self, file: str) -> Callable[[int], None]:
-        """What reads a row group of a file, by its number, and delivers it to the thread that asks."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            from petastorm.arrow_reader_worker import ArrowReaderWorker
-            from petastorm.cache import NullCache
-            from petastorm.unischema import Unischema
 
-            path, filesystem = join(self._split.location, file), pa.localfs
-            dataset = pq.ParquetDataset(path, filesystem=filesystem, validate_schema=False)
-            # As petastorm.etl.dataset_metadata.load_row_groups makes them, which says for each file that its data set
-            # may be unfinished, as it knows none of the metadata beside it.
-            footer = dataset.pieces[0].get_metadata()
-            opened = functools.partial(pq.ParquetFile, metadata=footer)
-            pieces = [pq.ParquetDatasetPiece(path, opened, row_group=number) for number in range(footer.num_row_groups)]
-            for piece in pieces:  # by the thread that asks: Arrow's own beside those that decode cost a tenth more CPU
-                piece.read = functools.partial(piece.read, use_threads=False)
+def _worker_of(location: str, delivered: threading.local, file: str) -> Callable[[int], None]:
+    """What reads a row group of a file, by its number, and delivers it to the thread that asks."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from petastorm.arrow_reader_worker import ArrowReaderWorker
+        from petastorm.cache import NullCache
+        from petastorm.unischema import Unischema
 
-        def deliver(table: pa.Table) -> None:
-            self._delivered.table = table
+        path, filesystem = join(location, file), pa.localfs
+        dataset = pq.ParquetDataset(path, filesystem=filesystem, validate_schema=False)
+        # As petastorm.etl.dataset_metadata.load_row_groups makes them, which says for each file that its data set
+        # may be unfinished, as it knows none of the metadata beside it.
+        footer = dataset.pieces[0].get_metadata()
+        opened = functools.partial(pq.ParquetFile, metadata=footer)
+        pieces = [pq.ParquetDatasetPiece(path, opened, row_group=number) for number in range(footer.num_row_groups)]
+        for piece in pieces:  # by the thread that asks: Arrow's own beside those that decode cost a tenth more CPU
+            piece.read = functools.partial(piece.read, use_threads=False)
 
-        schema = Unischema.from_arrow_schema(dataset).create_schema_view(COLUMNS)
-        given = {"ngram": None, "pieces": pieces, "cache": NullCache(), "transform": None}
-        given |= {"transformed": schema, "filters": None, "shuffle_rows": False, "seed": None}
-        worker = ArrowReaderWorker(0, deliver, (filesystem, path, schema, *given.values()))
-        return lambda number: worker.process(number, None, (0, 1))  # no predicate; the first of one part of it
+    def deliver(table: pa.Table) -> None:
+        delivered.table = table
+
+    schema = Unischema.from_arrow_schema(dataset).create_schema_view(COLUMNS)
+    given = {"ngram": None, "pieces": pieces, "cache": NullCache(), "transform": None}
+    given |= {"transformed": schema, "filters": None, "shuffle_rows": False, "seed": None}
+    worker = ArrowReaderWorker(0, deliver, (filesystem, path, schema, *given.values()))
+    return lambda number: worker.process(number, None, (0, 1))  # no predicate; the first of one part of it
 
 
 def transform_spec(image_size: int, num_classes: int) -> "TransformSpec":

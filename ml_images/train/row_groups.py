@@ -17,6 +17,7 @@ from pyarrow import fs
 from ml_images.errors import InputError
 from ml_images.storage.label_parquet.pages import OtherVersion
 from ml_images.storage.paths import join, open_location
+from ml_images.train.buffer_pool import BufferPool
 from ml_images.train.dataset import Split
 from ml_images.train.footers import Footers
 from ml_images.train.group_size import COLUMNS, LABELS, GroupSize
@@ -127,11 +128,14 @@ def to_row_group(table: pa.Table, images: Sequence[bytes | memoryview], rows: in
     return RowGroup(place, keys, images, offsets, flat, sure)
 
 
-def pictures_of(table: pa.Table) -> list[memoryview]:
-    """Each value of the column `image`, without a copy; of a null no bytes, as of a picture that is none."""
+def pictures_of(table: pa.Table, pool: BufferPool | None = None) -> list[memoryview]:
+    """Each value of the column `image`, where it lies or in a buffer of `pool`; of a null no bytes, as of a picture that
+    is none."""
     images = one_array(table.column("image").cast(pa.binary()))
     _, starts, data = images.buffers()
     content = memoryview(b"" if data is None else data)
+    if pool is not None:
+        content = pool.copied(content)
     places = np.frombuffer(starts, np.int32)[images.offset : images.offset + len(images) + 1].tolist()
     pictures = [content[start:end] for start, end in itertools.pairwise(places)]
     if images.null_count:

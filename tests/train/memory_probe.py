@@ -3,13 +3,16 @@
     python tests/train/memory_probe.py READER LOCATION...
 
 READER: arrow or petastorm. What it took is the peak of Arrow's memory pool, which counts since the process began, and
-that of Python and numpy, as tracemalloc sees it. So the locations come in the order of what they need.
+that of Python and numpy, as tracemalloc sees it, and of buffers of pictures, which it does not see. So the locations
+come in the order of what they need.
 """
 
 import gc
 import json
+import mmap
 import sys
 import tracemalloc
+import weakref
 from typing import Any
 
 import pyarrow as pa
@@ -21,6 +24,22 @@ from ml_images.train.reading_memory import most_bytes
 from ml_images.train.replication import sure_rows
 
 BATCH_SIZE = 6
+
+
+class CountedPages(mmap.mmap):
+    """What mmap.mmap is, counted for as long as it is held."""
+
+    held = 0
+    most = 0
+
+    def __init__(self, _file: int, size: int, **_options: int) -> None:
+        weakref.finalize(self, CountedPages._add, -size)
+        CountedPages._add(size)
+
+    @staticmethod
+    def _add(size: int) -> None:
+        CountedPages.held += size
+        CountedPages.most = max(CountedPages.most, CountedPages.held)
 
 
 def measured(config: DataConfig) -> dict[str, Any]:
@@ -37,10 +56,11 @@ def measured(config: DataConfig) -> dict[str, Any]:
     python = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     pool = pa.default_memory_pool().max_memory()
-    return {"told": told, "arrow": pool, "python": python, "read": read}
+    return {"told": told, "arrow": pool, "python": python, "buffers": CountedPages.most, "read": read}
 
 
 def main(reader: str, *locations: str) -> None:
+    mmap.mmap = CountedPages
     for location in locations:
         config = DataConfig(path=location, reader=reader, batch_size=BATCH_SIZE, image_size=32)
         print(json.dumps(measured(config)), flush=True)

@@ -82,8 +82,9 @@ def probed(reader: str, *locations: Path | str) -> None:
         seen = json.loads(line)
         print(reader, line)
         assert len(set(seen["read"])) == 1 and seen["read"][0] > 50
-        assert seen["arrow"] + seen["python"] <= seen["told"]
-        assert seen["told"] < 4 * (seen["arrow"] + seen["python"])
+        took = seen["arrow"] + seen["python"] + seen["buffers"]
+        assert took <= seen["told"]
+        assert seen["told"] < 4 * took
     assert len(done.stdout.splitlines()) == len(locations)
 
 
