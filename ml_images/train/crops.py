@@ -17,13 +17,14 @@ class Crop(NamedTuple):
     """A box (left, upper, right, lower, in pixels) that is resized to the square that the network sees.
 
     mirror: left and right change places; reflect: the box reaches beyond the picture, which goes on there as its mirror
-    image.
+    image; cut: it is cut out before it is resized, so that what lies beside it is not mixed into its rim.
     """
 
     box: tuple[float, float, float, float]
     antialias: bool = True
     mirror: bool = False
     reflect: bool = False
+    cut: bool = False
 
 
 def random_area(width: int, height: int, area_min: float, chance: Chance) -> Crop:
@@ -52,8 +53,8 @@ def random_height(width: int, height: int, area_min: float, chance: Chance) -> C
             w, h = size
             left = chance.below(width - w) if w < width else 0  # never at the very edge, as the original's
             upper = chance.below(height - h) if h < height else 0
-            return Crop((left, upper, left + w, upper + h), False, mirror)
-    return Crop((0, 0, width, height), False, mirror)
+            return Crop((left, upper, left + w, upper + h), False, mirror, cut=True)
+    return Crop((0, 0, width, height), False, mirror, cut=True)
 
 
 def _height_of(width: int, height: int, area_min: float, ratio: float, chance: Chance) -> tuple[int, int] | None:
@@ -100,7 +101,7 @@ def tencent_centre(width: int, height: int) -> Crop:
     """
     left = int((width - width * _TENCENT_EVALUATION_SHARE) / 2)
     upper = int((height - height * _TENCENT_EVALUATION_SHARE) / 2)
-    return Crop((left, upper, width - left, height - upper), False)
+    return Crop((left, upper, width - left, height - upper), False, cut=True)
 
 
 def tencent_single(width: int, height: int) -> Crop:

@@ -108,7 +108,8 @@ def _fill(out: UInt8, pixels: UInt8, at: tuple[int, int], size: tuple[int, int],
     if crop.reflect:
         needed = _needed(crop, shrink, out.shape[0])
         pixels, (x, y) = reflect(pixels, at, size, needed), needed[:2]
-    resample(pixels, (left - x, upper - y, right - x, lower - y), out, antialias=crop.antialias, mirror=crop.mirror)
+    box = left - x, upper - y, right - x, lower - y
+    resample(pixels, box, out, antialias=crop.antialias, mirror=crop.mirror, cut=crop.cut)
 
 
 def _orientation(image: Image.Image) -> int:

@@ -19,18 +19,25 @@ _FIELD = 21
 
 
 def resample(
-    pixels: UInt8, box: tuple[float, float, float, float], out: UInt8, *, antialias: bool = True, mirror: bool = False
+    pixels: UInt8,
+    box: tuple[float, float, float, float],
+    out: UInt8,
+    *,
+    antialias: bool = True,
+    mirror: bool = False,
+    cut: bool = False,
 ) -> None:
     """Fill `out` (height, width, 3) with `box` (left, upper, right, lower; in pixels, may cut some) of `pixels`.
 
     antialias: each pixel of the result is a mean of the old ones that lie below a triangle as wide as two new ones (as
     Pillow's BILINEAR), otherwise of two by two neighbours at box * place / size without half a pixel's shift (as
-    TensorFlow 1's resize_bilinear, specs 2.4). mirror: left and right change places.
+    TensorFlow 1's resize_bilinear, specs 2.4). mirror: left and right change places. cut: without antialias, pixels
+    beside the box are not mixed in, as if there were none.
     """
     height, width = out.shape[:2]
     lines = pixels.reshape(pixels.shape[0], -1)
     left, upper, right, lower = map(float, box)  # one type to compile for
-    _resample(lines, left, upper, right, lower, antialias, mirror, out.reshape(height, -1), height, width)
+    _resample(lines, left, upper, right, lower, antialias, mirror, cut, out.reshape(height, -1), height, width)
 
 
 def reflect(pixels: UInt8, at: tuple[int, int], size: tuple[int, int], box: tuple[int, int, int, int]) -> UInt8:
@@ -69,25 +76,26 @@ def _resample(
     lower: float,
     antialias: bool,
     mirror: bool,
+    cut: bool,
     out: UInt8,
     height: int,
     width: int,
 ) -> None:
     """pixels (h, 3w) -> out (height, 3 width)."""
-    first_column, weights = _taps(left, right, width, pixels.shape[1] // 3, antialias)
-    first_row, row_weights = _taps(upper, lower, height, pixels.shape[0], antialias)
+    first_column, weights = _taps(left, right, width, pixels.shape[1] // 3, antialias, cut)
+    first_row, row_weights = _taps(upper, lower, height, pixels.shape[0], antialias, cut)
     _sum_up(pixels, first_row, row_weights, first_column, weights, mirror, out)
 
 
 @compiled
-def _taps(start: float, end: float, count: int, size: int, antialias: bool) -> tuple[Int32, Int32]:
+def _taps(start: float, end: float, count: int, size: int, antialias: bool, cut: bool) -> tuple[Int32, Int32]:
     """(first old pixel (count), weights (count, taps)) of `count` new pixels over [start, end) of `size` old ones."""
     scale = (end - start) / count
     reach = max(1.0, scale) if antialias else 1.0
     taps = min(int(2 * reach) + 2 if antialias else 2, size)
     first, weights = np.empty(count, np.int32), np.empty((count, taps), np.int32)
     share = np.empty(taps, np.float64)
-    last = int(np.ceil(end - 1e-6)) - 1  # of the box, beyond which there is nothing to mix with
+    last = int(np.ceil(end - 1e-6)) - 1  # pixel of the box
     for i in range(count):
         centre = start + (i + 0.5) * scale if antialias else start + i * scale + 0.5
         at = int(np.floor(centre - reach + 0.5)) if antialias else int(np.floor(centre - 0.5))
@@ -96,7 +104,7 @@ def _taps(start: float, end: float, count: int, size: int, antialias: bool) -> t
         total = 0.0
         for tap in range(taps):
             share[tap] = max(0.0, 1 - abs(at + tap + 0.5 - centre) / reach)
-            if not antialias and at + tap > last:
+            if cut and at + tap > last:
                 share[tap] = 0.0
             total += share[tap]
         so_far, given = 0.0, 0

@@ -52,7 +52,7 @@ def _view(kind: Preprocessing, place: tuple[int, int] | None, mirror: bool) -> C
         x, y = place[0] * (width - w), place[1] * (height - h)
         if kind == "ml_images_single":  # OpenCV's middles of pixels: see crops.tencent_single
             x, y = x + w / _TOOLS_CROP / 2 - 0.5, y + h / _TOOLS_CROP / 2 - 0.5
-        return Crop((x, y, x + w, y + h), crop.antialias, mirror)
+        return crop._replace(box=(x, y, x + w, y + h), mirror=mirror)
 
     return choose
 

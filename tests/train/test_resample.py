@@ -62,13 +62,15 @@ def slow_legacy(pixels: np.ndarray, box, side: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("box", [(0, 0, 90, 70), (10, 5, 60, 68), (3, 3, 20, 12)])
-def test_without_antialias_it_gives_what_tensorflow_1_gives(box):
+def test_a_cut_box_without_antialias_is_what_tensorflow_1_gives(box):
     pixels = noise(90, 70)
-    found = resampled(pixels, box, 40, antialias=False)
+    found = resampled(pixels, box, 40, antialias=False, cut=True)
     assert np.abs(found - slow_legacy(pixels, box, 40)).max() <= 1
 
 
-@pytest.mark.parametrize(("width", "height"), [(500, 375), (301, 300), (1024, 512)])
+@pytest.mark.parametrize(
+    ("width", "height"), [(500, 375), (301, 300), (1024, 512), (256, 256), (240, 180), (150, 100), (64, 48), (32, 32)]
+)
 def test_the_crop_of_the_tools_is_opencvs_linear_interpolation(width, height):
     pixels = noise(width, height)
     short = min(width, height)
@@ -83,7 +85,8 @@ def test_the_crop_of_the_tools_is_opencvs_linear_interpolation(width, height):
     at = pixels.astype(float)
     top = at[y][:, x] * (1 - over) + at[y][:, x + 1] * over
     below = at[y + 1][:, x] * (1 - over) + at[y + 1][:, x + 1] * over
-    found = resampled(pixels, tencent_single(width, height).box, 224, antialias=False)
+    crop = tencent_single(width, height)
+    found = resampled(pixels, crop.box, 224, antialias=crop.antialias, cut=crop.cut)
     assert np.abs(found - (top * (1 - down) + below * down)).max() <= 1
 
 
