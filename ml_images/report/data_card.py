@@ -72,7 +72,7 @@ def data_card(manifest: Mapping[str, Any]) -> str:
         written_at=manifest["written_at"],
         version=manifest["versions"]["ml-images"],
         commit=f" (commit {commit[:12]})" if commit else "",
-        appended="".join(f"\n{more['rows']:,} of them were appended {more['written_at']}." for more in appended),
+        appended="".join(map(_addition, appended)),
         splits="\n".join(rows),
         rule=_rule(config["splits"]),
         seed=config["layout"]["seed"],
@@ -80,6 +80,11 @@ def data_card(manifest: Mapping[str, Any]) -> str:
         lanes=manifest["lanes"],
         replication=_replication(manifest["replication"], config["replication"]),
     )
+
+
+def _addition(told: Mapping[str, Any]) -> str:
+    seed = told["config"]["layout"]["seed"]
+    return f"\n{told['rows']:,} of them were appended {told['written_at']}, in the order of seed {seed}."
 
 
 def _rule(splits: Mapping[str, Any]) -> str:

@@ -147,6 +147,19 @@ def give_splits(rows: DataFrame, given: DataFrame, *, unlisted: str) -> DataFram
     return listed.withColumn("split", F.coalesce("split", "of_group", F.lit(unlisted))).drop("of_group")
 
 
+def require_as_listed(spark: SparkSession, existing: str, given: DataFrame) -> None:
+    """InputError where `given` (key, split) has a key of the data set `existing` for another split than it has."""
+    there = spark.read.parquet(for_spark(existing)).select("key", F.col("split").cast("string").alias("before"))
+    moved = there.join(given, on="key", how="inner").where("before != split")
+    told = moved.agg(F.count("key"), F.min("key"), F.min_by("before", "key"), F.min_by("split", "key")).first()
+    assert told is not None, "an aggregate has one row"
+    if told[0]:
+        raise InputError(
+            f"splits.lists move {told[0]} keys of '{existing}', such as '{told[1]}', which is in {told[2]} and listed "
+            f"for {told[3]}: list them where they are, or write the data set anew, without append=true"
+        )
+
+
 def taken(rows: DataFrame) -> DataFrame:
     """Those rows that are to be written."""
     return rows.where(_is_taken())

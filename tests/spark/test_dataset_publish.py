@@ -41,7 +41,7 @@ def test_new_keys_become_new_files_by_the_same_rule(
     dataset = pictures.folder / "out/dataset"
     before = digests(dataset)
     pictures.add(NEW, without_image=["new-007"])
-    assert materialize.main([*words, "append=true"]) == 0
+    assert materialize.main([*words, "append=true", "layout.seed=8"]) == 0
     after = digests(dataset)
     assert {name: after[name] for name in before} == before
     assert len(after) > len(before)
@@ -51,7 +51,10 @@ def test_new_keys_become_new_files_by_the_same_rule(
     text = (dataset / "_manifest.json").read_text()
     manifest = json.loads(text)
     assert manifest["appended"][0]["rows"] == 89
-    assert "89 of them were appended" in (dataset / "_card.md").read_text()
+    assert (
+        f"89 of them were appended {manifest['appended'][0]['written_at']}, in the order of seed 8."
+        in (dataset / "_card.md").read_text()
+    )
     for split in ("train", "val"):
         read = read_split(str(dataset), split)  # manifest, _common_metadata and footers agree
         assert len(read.row_groups) % 3 == 0
@@ -77,6 +80,26 @@ def test_new_keys_become_new_files_by_the_same_rule(
     ((split, row_groups),) = [(name, more["row_groups"]) for name, more in told.items() if more["row_groups"] % 3]
     assert row_groups == manifest["splits"][split]["row_groups"] + 1
     assert f"split {split} has {row_groups} row groups now, no multiple of layout.ranks=3" in caplog.text
+
+
+def test_a_list_that_moves_keys_that_are_there_is_refused(
+    pictures: Any, spark: object, splits_of: Callable[[Path], dict[str, str]]
+) -> None:
+    listed, dataset = pictures.folder / "v.txt", pictures.folder / "out/dataset"
+    words = [*pictures.argv(), f"splits.lists=[val={listed}]"]
+    listed.write_text("key-0001\nkey-0002\n")
+    assert materialize.main(words) == 0
+    before = digests(dataset)
+    pictures.add(NEW)
+    listed.write_text("key-0001\nkey-0004\nnew-001\n")
+    with pytest.raises(
+        InputError, match=r"move 1 keys of '.*', such as 'key-0004', which is in train and listed for val"
+    ):
+        materialize.main([*words, "append=true"])
+    assert digests(dataset) == before
+    listed.write_text("key-0001\nnew-001\n")  # no longer named is not named elsewhere
+    assert materialize.main([*words, "append=true"]) == 0
+    assert {key for key, split in splits_of(dataset).items() if split == "val"} == {"key-0001", "key-0002", "new-001"}
 
 
 def test_an_interrupted_append_leaves_the_old_data_set(
