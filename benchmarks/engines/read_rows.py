@@ -34,9 +34,10 @@ Rows = list[tuple[str, bytes]]
 def ours(folder: str, epochs: int) -> Iterator[Rows]:
     split = read_split(folder, "train")
     stretch = Stretch(0, 1, _BATCH, 0, -(-split.rows // _BATCH))
+    groups = ArrowRowGroups(split)
     with ThreadPoolExecutor(_THREADS) as reading:
         for epoch in range(epochs):
-            held = HeldGroups(ArrowRowGroups(split), training_order(split, 1, epoch), stretch, Stages())
+            held = HeldGroups(groups, training_order(split, 1, epoch), stretch, Stages())
             for step in range(stretch.steps):
                 held.advance(step, step, reading)
                 rows = [found[0].row(found[1]) for found in held.rows(step) if found]

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ml_images.storage.label_parquet.pages import DATA_PAGE, DamagedPart, Page, read_pages
+from ml_images.train.buffer_pool import BufferPool
 
 _PLAIN = 0
 _LENGTH = 4  # bytes before each value
@@ -42,10 +43,11 @@ def are_plain(field: pa.Field, chunk: pq.ColumnChunkMetaData) -> bool:
     )
 
 
-def read_pictures(file: pa.NativeFile, chunk: pq.ColumnChunkMetaData) -> list[memoryview]:
+def read_pictures(file: pa.NativeFile, chunk: pq.ColumnChunkMetaData, pool: BufferPool) -> list[memoryview]:
     """The bytes of each picture of a column chunk, parts of one buffer; OSError where it holds something else."""
     file.seek(chunk.data_page_offset)
-    stored = memoryview(file.read_buffer(chunk.total_compressed_size))
+    room = pool.lend(chunk.total_compressed_size)
+    stored = room[: file.readinto(room)].toreadonly()
     pictures: list[memoryview] = []
     try:
         for page in read_pages(stored, _Stored()):

@@ -69,6 +69,7 @@ class ArrowRowGroups:
         # Where each request takes long, columns are fetched together; on disk that is a copy more.
         self._together = not isinstance(self._filesystem, fs.LocalFileSystem)
         self._footers = Footers()
+        self._buffers = BufferPool(split.largest.pictures)
 
     def read(self, group: int) -> RowGroup:
         file, number = self._split.place_of(group)
@@ -97,7 +98,7 @@ class ArrowRowGroups:
         chunk = whole.column(column_numbers(whole)["image"])
         if not self._together and are_plain(opened.schema_arrow.field("image"), chunk):
             with contextlib.suppress(OtherVersion):  # which only its pages tell
-                images = read_pictures(source, chunk)
+                images = read_pictures(source, chunk, self._buffers)
                 return opened.read_row_group(number, LABELS, use_threads=False), images
         table = opened.read_row_group(number, COLUMNS, use_threads=False)
         return table, pictures_of(table)
@@ -129,8 +130,7 @@ def to_row_group(table: pa.Table, images: Sequence[bytes | memoryview], rows: in
 
 
 def pictures_of(table: pa.Table, pool: BufferPool | None = None) -> list[memoryview]:
-    """Each value of the column `image`, where it lies or in a buffer of `pool`; of a null no bytes, as of a picture that
-    is none."""
+    """Each value of the column `image`, where it lies or in a buffer of `pool`; of a null no bytes."""
     images = one_array(table.column("image").cast(pa.binary()))
     _, starts, data = images.buffers()
     content = memoryview(b"" if data is None else data)

@@ -46,7 +46,7 @@ def measured(config: DataConfig) -> dict[str, Any]:
     split = read_split(config.path, "train")
     told = most_bytes(open_reader(split, config), split, BATCH_SIZE, 1)
     stretch = Stretch(0, 1, BATCH_SIZE, 0, plan_epoch(split, BATCH_SIZE, 1, sure_rows(split)).steps)
-    read = [0] * 3
+    read, CountedPages.most = [0] * 3, CountedPages.held
     for epoch in range(3):  # in the first one modules load and loops are compiled
         gc.collect()
         if epoch == 1:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml_images.storage.label_parquet.pages import DamagedPart
+from ml_images.train.buffer_pool import BufferPool
 from ml_images.train.picture_pages import are_plain, read_pictures
 
 _AS_WRITTEN = {"compression": "none", "use_dictionary": False, "write_statistics": False}
@@ -25,7 +26,7 @@ def read(data: bytes) -> list[bytes]:
     opened = pq.ParquetFile(io.BytesIO(data))
     chunk = opened.metadata.row_group(0).column(0)
     assert are_plain(opened.schema_arrow.field("image"), chunk)
-    return [bytes(picture) for picture in read_pictures(pa.BufferReader(data), chunk)]
+    return [bytes(picture) for picture in read_pictures(pa.BufferReader(data), chunk, BufferPool(100))]
 
 
 @settings(max_examples=50)
@@ -53,7 +54,7 @@ def test_no_damaged_byte_crashes_the_reader() -> None:
         for value in (0, 0xFF, data[at] ^ 1):
             damaged = data[:at] + bytes([value]) + data[at + 1 :]
             try:
-                found = read_pictures(pa.BufferReader(damaged), chunk)
+                found = read_pictures(pa.BufferReader(damaged), chunk, BufferPool(100))
             except DamagedPart:
                 refused += 1
             else:
@@ -68,4 +69,4 @@ def test_a_length_that_leads_beyond_its_page_is_refused() -> None:
     for length in (5, 7, 1 << 31):
         damaged = data[:at] + length.to_bytes(4, "little") + data[at + 4 :]
         with pytest.raises(DamagedPart, match="values end at byte"):
-            read_pictures(pa.BufferReader(damaged), chunk)
+            read_pictures(pa.BufferReader(damaged), chunk, BufferPool(100))
