@@ -54,6 +54,7 @@ class Position:
     steps_per_epoch: int
     reading: Mapping[str, Any]  # data.TrainingReader.state_dict
     loss_sum: float = 0.0  # of all rows in this epoch so far
+    skipped: int = 0  # of these, broken pictures that were left out
 
     @property
     def epoch(self) -> int:
@@ -69,18 +70,20 @@ class Position:
         """The steps behind it, had all epochs been of `steps_per_epoch`: what the learning rate depends on."""
         return self.epoch * self.steps_per_epoch + self.step_in_epoch
 
-    def after_step(self, loss: float, rows: int, reading: Mapping[str, Any]) -> "Position":
-        """A step of `rows` rows over all ranks is done, whose mean loss is `loss`; `reading` stands behind them."""
+    def after_step(self, loss: float, rows: int, skipped: int, reading: Mapping[str, Any]) -> "Position":
+        """A step of `rows` rows over all ranks is done, whose mean loss is `loss` and of which `skipped` were left out;
+        `reading` stands behind them."""
         return dataclasses.replace(
             self,
             step=self.step + 1,
             step_in_epoch=self.step_in_epoch + 1,
             reading=reading,
             loss_sum=self.loss_sum + loss * rows,
+            skipped=self.skipped + skipped,
         )
 
     def next_epoch(self, reading: Mapping[str, Any]) -> "Position":
-        return dataclasses.replace(self, step_in_epoch=0, reading=reading, loss_sum=0.0)
+        return dataclasses.replace(self, step_in_epoch=0, reading=reading, loss_sum=0.0, skipped=0)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -107,7 +107,6 @@ class Task:
     rows_per_step: int  # over all ranks, and all batches of a step
     evaluate: Callable[[], Evaluation | None]  # of the model as it is at that moment
     lr_at: Callable[[int], float]  # Position.step_of_plan -> learning rate
-    skipped: Callable[[], int]  # broken pictures that this rank has left out so far
     engine: EngineConfig
     mean_decay: float  # what a step leaves of the mean of weights, where one is kept
 
@@ -159,17 +158,17 @@ def _train(
     task.reading.load_state_dict(start.reading)
     position = start
     while position.epoch < config.epochs:
-        began, skip, skipped = time.monotonic(), position.step_in_epoch, task.skipped()
+        began, skip = time.monotonic(), position.step_in_epoch
         feed = _Feed(task.reading.batches(), comm.rank)
         for _ in range(position.steps_per_epoch - skip):
             lr, waited_s = task.lr_at(position.step_of_plan), feed.waited_s
-            loss, stopping = train_step(task, feed, position, lr, comm, stop())
-            position = position.after_step(loss, task.rows_per_step, task.reading.state_dict())
-            journal.step(position.step, position.epoch, loss, lr, feed.waited_s - waited_s)
+            done = train_step(task, feed, position, lr, comm, stop())
+            position = position.after_step(done.loss, task.rows_per_step, done.skipped, task.reading.state_dict())
+            journal.step(position.step, position.epoch, done.loss, lr, feed.waited_s - waited_s)
             if comm.size > 1 and _is_due(config.compare_every_steps, position):
                 _compare(task.state.model, comm, position.step)
             reached(position)
-            if stopping:
+            if done.stopping:
                 _save(task.state, position, comm, journal)
                 return position
             if _is_due(config.checkpoint_every_steps, position) and position.step_in_epoch < position.steps_per_epoch:
@@ -177,14 +176,13 @@ def _train(
         waited_s = feed.waited_s
         del feed  # an evaluation needs the memory of its batches
         elapsed_s = time.monotonic() - began
-        left_out = comm.sum(torch.tensor([task.skipped() - skipped]), "skipped")
         record = {
             "epoch": position.epoch + 1,
             "step": position.step,
             "loss": position.loss_sum / max(1, position.place),
             "elapsed_s": elapsed_s,  # since the epoch began or was resumed
             "waited_s": waited_s,  # for batches, of that
-            "skipped_images": int(left_out),  # on all ranks
+            "skipped_images": position.skipped,  # on all ranks, in the whole epoch
             "steps_per_s": (position.step_in_epoch - skip) / max(elapsed_s, 1e-9),
         }
         task.reading.next_epoch()
@@ -199,11 +197,12 @@ def _is_due(every_steps: int, position: Position) -> bool:
 
 
 class _Feed:
-    """The batches of an epoch one by one, and how long this rank has waited for them."""
+    """The batches of an epoch one by one, how long this rank has waited for them, and what broken pictures they had."""
 
     def __init__(self, batches: Iterable[Batch], rank: int) -> None:
         self._batches, self._rank = iter(batches), rank
         self.waited_s = 0.0
+        self.skipped = 0
 
     def take(self, step: int) -> Batch:
         """The next batch, for the step after `step`; the one before may be overwritten."""
@@ -212,15 +211,21 @@ class _Feed:
         self.waited_s += time.monotonic() - asked
         if batch is None:
             raise RuntimeError(f"rank {self._rank} ran out of batches at step {step}; the plan promised more")
+        self.skipped += batch.skipped
         return batch
 
 
-def train_step(task: Task, feed: _Feed, position: Position, lr: float, comm: Comm, stop: bool) -> tuple[float, bool]:
-    """One step from `position`: (loss as the mean over its batches and ranks, whether any rank wants to stop).
+class _Done(NamedTuple):
+    """What all ranks know of a step."""
 
-    A loss that is not finite stops all ranks before it reaches the weights.
-    """
-    state, pieces = task.state, task.engine.accumulate
+    loss: float  # mean over its batches and ranks
+    stopping: bool  # any rank wants to
+    skipped: int  # broken pictures, of all ranks
+
+
+def train_step(task: Task, feed: _Feed, position: Position, lr: float, comm: Comm, stop: bool) -> _Done:
+    """One step from `position`. A loss that is not finite stops all ranks before it reaches the weights."""
+    state, pieces, skipped = task.state, task.engine.accumulate, feed.skipped
     for group in state.optimizer.param_groups:
         group["lr"] = lr
     state.optimizer.zero_grad()
@@ -234,28 +239,28 @@ def train_step(task: Task, feed: _Feed, position: Position, lr: float, comm: Com
             logits = state.model(images)
         loss = state.loss(logits.float(), targets) / pieces  # a sum over thousands of classes wants more than 8 bits
         total += float(loss.detach())
-    mean_loss, stopping = _agree(total, stop, position, comm)
+    done = _agree(total, stop, feed.skipped - skipped, position, comm)
     loss.backward()
     task.average.wait()
     state.optimizer.step()
     if state.mean:
         state.mean.update(state.model, task.mean_decay)
-    return mean_loss, stopping
+    return done
 
 
-def _agree(loss: float, stop: bool, position: Position, comm: Comm) -> tuple[float, bool]:
-    """The mean loss over ranks, and whether any wants to stop. Raises Diverged on all where one's is not finite."""
-    seen = torch.zeros(2 + comm.size, dtype=torch.float64)  # sum of losses, wishes to stop, one flag for each rank
+def _agree(loss: float, stop: bool, skipped: int, position: Position, comm: Comm) -> _Done:
+    """What this rank found of a step, for all of them. Raises Diverged on all where one's loss is not finite."""
+    seen = torch.zeros(3 + comm.size, dtype=torch.float64)  # losses, wishes to stop, pictures; one flag for each rank
     finite = math.isfinite(loss)
-    seen[0], seen[1], seen[2 + comm.rank] = loss if finite else 0.0, stop, not finite
+    seen[0], seen[1], seen[2], seen[3 + comm.rank] = loss if finite else 0.0, stop, skipped, not finite
     seen = comm.sum(seen, "step")
-    bad_ranks = [rank for rank in range(comm.size) if seen[2 + rank]]
+    bad_ranks = [rank for rank in range(comm.size) if seen[3 + rank]]
     if bad_ranks:
         raise Diverged(
             f"the loss is not finite at step {position.step + 1} on rank {', '.join(map(str, bad_ranks))}: the run "
             "stops without saving; a smaller optim.lr or a longer schedule.warmup_epochs usually helps"
         )
-    return float(seen[0]) / comm.size, bool(seen[1])
+    return _Done(float(seen[0]) / comm.size, bool(seen[1]), int(seen[2]))
 
 
 def _finish_epoch(

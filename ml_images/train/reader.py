@@ -71,25 +71,23 @@ class Batch(NamedTuple):
     images: Tensor  # uint8 (batch, 3, side, side), channels last in memory
     targets: SparseTargets
     mask: Tensor  # bool (batch,): False for what pads the last batch, and for broken pictures that are skipped
+    skipped: int = 0  # broken pictures among them
 
 
 @dataclass
 class Stages:
-    """Seconds that each stage took with all of its threads at work, so the larger one is what all wait for; and
-    pictures that were skipped."""
+    """Seconds that each stage took with all of its threads at work, so the larger one is what all wait for."""
 
     seconds: dict[str, float] = field(default_factory=lambda: {"read": 0.0, "decode": 0.0})
-    skipped: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @property
     def slowest(self) -> str:
         return max(self.seconds, key=self.seconds.__getitem__)
 
-    def add(self, stage: str, seconds: float, skipped: int = 0) -> None:
+    def add(self, stage: str, seconds: float) -> None:
         with self._lock:
             self.seconds[stage] += seconds
-            self.skipped += skipped
 
 
 @dataclass(frozen=True)
@@ -171,11 +169,11 @@ class Reader:
             rows.append(row)
             where.append(group.place)
             keys[nth], lengths[nth], present[nth] = row.key, len(row.classes), True
-        filled = _Filled(keys, lengths, present, *_labels_of(rows))
+        filled = _Filled(keys, lengths, present, *_labels_of(rows), skipped)
         if not (_are_classes(filled.classes, self.num_classes) and _are_confidences(filled.confidences)):
             self._refuse(rows, where)
         work.clear()  # the thread has its task in hand until long after the batch is ready, and with it row groups
-        self.stages.add("decode", (time.perf_counter() - began) / self.threads, skipped)
+        self.stages.add("decode", (time.perf_counter() - began) / self.threads)
         return filled
 
     def _refuse(self, rows: list[Row], where: list[str]) -> NoReturn:
@@ -210,6 +208,7 @@ class Reader:
                 torch.from_numpy(sure),
             ),
             torch.tensor([each for share in shares for each in share.present]),
+            sum(share.skipped for share in shares),
         )
 
 
@@ -236,6 +235,7 @@ class _Filled(NamedTuple):
     present: list[bool]  # False for what is no row, or a broken picture
     classes: NDArray[np.int32]
     confidences: NDArray[np.float32]
+    skipped: int  # broken pictures
 
 
 class _Begun(NamedTuple):

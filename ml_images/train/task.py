@@ -72,7 +72,6 @@ def make_task(job: TrainJob, inputs: Inputs, state: RunState, device: torch.devi
         rows_per_step=plan.rows_per_step,
         evaluate=evaluate_split,
         lr_at=lr_schedule(job.schedule, peak_lr(job.optim.lr, plan.rows_per_step), job.epochs, plan.steps),
-        skipped=lambda: stages.skipped,
         engine=job.engine,
         mean_decay=job.ema.decay(plan.steps) if state.mean else 0.0,
     )

@@ -145,6 +145,7 @@ def test_a_checkpoint_says_what_it_is_without_being_loaded(tmp_path: Path) -> No
         "steps_per_epoch": 10,
         "reading": {"epoch": 1, "place": 16, "seed": 3, "data_set": "d1"},
         "loss_sum": 0.0,
+        "skipped": 0,
     }
 
 

@@ -83,7 +83,7 @@ def undisturbed(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
         (Fate(losses=(1,)), 1 + 32, 2),
         (Fate(losses=(8, 9, 10)), 3 + 32 + 2, 4),
         (Fate(losses=(17,)), 1 + 32, 2),  # between epochs there is a commit
-        (Fate(losses=(2,), sums="skipped"), 3, 2),  # before the second evaluation
+        (Fate(losses=(2,), sums="not_finite"), 3, 2),  # before the second evaluation
         (Fate(changes=(8, 20)), 32, 3),
         (Fate(changes=(32,)), 32, 2),
         (Fate(losses=(3,), changes=(7,)), 1 + 32 + 2, 3),

@@ -50,7 +50,7 @@ def test_an_epoch_is_told_drawn_and_kept(tmp_path: Path) -> None:
     journal = open_journal(folder, scalars, out, stages)
     journal.step(1, 0, 0.9, 0.01, 0.25)
     stages.add("read", 0.5)
-    stages.add("decode", 2.5, skipped=1)
+    stages.add("decode", 2.5)
     epoch = {
         "epoch": 1,
         "step": 2,

@@ -123,7 +123,6 @@ def make_task(
         rows_per_step=ROWS * engine.accumulate,
         evaluate=lambda: Evaluation(8, 0.7, 0.6, 0.5, 3, 0),
         lr_at=lambda step: lr / (step + 1),
-        skipped=lambda: 0,
         engine=engine,
         mean_decay=mean_decay,
     )
@@ -306,6 +305,30 @@ def test_a_step_of_several_batches_takes_their_mean_gradient() -> None:
     assert diary.steps[0][2] == pytest.approx(sum(loss.item() for loss in losses))
     assert diary.epochs[0][0]["loss"] == pytest.approx(diary.steps[0][2])
     assert (end.step, end.epoch) == (1, 1)
+
+
+def test_an_epoch_that_was_cut_off_tells_all_pictures_that_were_left_out() -> None:
+    def broken(epoch: int, place: int) -> Iterable[Batch]:
+        for batch in batches(epoch, place):
+            yield batch._replace(skipped=int(batch.keys[0][2]) + 1)  # 1, 2, 3, 4 in the steps of an epoch
+
+    task, wishes = make_task(feed=broken), iter([False, True])
+    diary, end = run(task, LoopConfig(epochs=2), stop=lambda: next(wishes))
+    assert (end.step, end.skipped, diary.epochs) == (2, 3, [])
+    diary, end = run(task, LoopConfig(epochs=2), diary.saved[2].position)
+    assert [record["skipped_images"] for record, _ in diary.epochs] == [10, 10]
+
+
+def test_pictures_that_were_left_out_are_those_of_all_ranks_and_batches_of_a_step() -> None:
+    def broken(epoch: int, place: int) -> Iterable[Batch]:
+        return (batch._replace(skipped=1) for batch in batches(epoch, place))
+
+    def one(comm: ThreadComm) -> Position:
+        task = make_task(feed=broken, engine=EngineConfig(accumulate=2))
+        stop = iter([False, True])
+        return fit(task, LoopConfig(epochs=1), FRESH, comm, Diary(task), lambda: next(stop))
+
+    assert [end.skipped for end in on_ranks(2, one)] == [8, 8]
 
 
 def test_a_loss_that_is_no_number_in_any_batch_of_a_step_stops_it() -> None:
