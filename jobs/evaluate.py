@@ -10,6 +10,7 @@ that wrote the checkpoint evaluated them. ImageNet's top-1 and top-5 are single_
 """
 
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +26,12 @@ from ml_images.report.job import JobReport
 from ml_images.storage import tables
 from ml_images.storage.paths import join, resolve
 from ml_images.train.class_names import find_names_of_labels
-from ml_images.train.comm import open_comm
+from ml_images.train.comm import Comm, RanksLost, open_comm
 from ml_images.train.data import DataConfig
-from ml_images.train.dataset import read_split
+from ml_images.train.dataset import Split, read_split
 from ml_images.train.rank_0 import said_by_rank_0
 from ml_images.train.reader import BadImages
-from ml_images.train.trained import choose_device, load_trained
+from ml_images.train.trained import Trained, choose_device, load_trained
 from ml_images.train.trained_evaluation import class_facts, evaluate_trained, per_class_table, summarise
 from ml_images.train.views import check_crops
 
@@ -71,7 +72,7 @@ class Job:
 def main(argv: Sequence[str]) -> int:
     with said_by_rank_0(int(os.environ.get("HOROVOD_RANK", os.environ.get("RANK", "0")))):
         job = config.load(Job, argv, program="evaluate.py", doc=__doc__)
-        output, data = resolve(job.output), resolve(job.data)
+        data = resolve(job.data)
         trained = load_trained(Path(job.checkpoint))
         split = read_split(data, job.split)
         if split.num_classes != trained.num_classes:
@@ -81,8 +82,21 @@ def main(argv: Sequence[str]) -> int:
         names = find_names_of_labels(job.vocabulary, trained, split)
         if job.scratch and not Path(job.scratch).is_dir():
             raise InputError(f"scratch: '{job.scratch}' is no folder; a local one is expected, on each machine")
-    comm = open_comm(os.environ)
-    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // comm.local_size))
+    try:
+        comm = open_comm(os.environ)
+        _evaluate(job, trained, split, names, comm)
+    except RanksLost as error:
+        print(f"evaluate.py: {error}", file=sys.stderr)
+        return entry.FAILED
+    comm.close()
+    return entry.DONE
+
+
+def _evaluate(job: Job, trained: Trained, split: Split, names: tuple[str, ...] | None, comm: Comm) -> None:
+    """On each rank; rank 0 writes what was found."""
+    output, data = resolve(job.output), resolve(job.data)
+    cores = len(os.sched_getaffinity(0))
+    torch.set_num_threads(max(1, min(torch.get_num_threads(), cores // comm.local_size)))
     if comm.rank == 0:
         tables.claim(output, "evaluate")
     report = JobReport("evaluate", output, config.to_dict(job))
@@ -110,8 +124,6 @@ def main(argv: Sequence[str]) -> int:
         tables.write_table(join(output, "per_class"), "per_class", pa.concat_tables(per_class))
         about = {"step": trained.step, "mean_of_weights": trained.is_mean, "ranks": comm.size}
         report.finish(**about, evaluations=evaluations)
-    comm.close()
-    return entry.DONE
 
 
 if __name__ == "__main__":

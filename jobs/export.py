@@ -24,6 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ml_images import config, entry
+from ml_images.errors import InputError
 from ml_images.interchange.inputs import Format
 from ml_images.options import option
 from ml_images.report.job import JobReport
@@ -47,6 +48,8 @@ def main(argv: Sequence[str]) -> int:
     job = config.load(Job, argv, program="export.py", doc=__doc__)
     dataset, output = resolve(job.dataset), resolve(job.output)
     tables.require(dataset, "dataset")
+    if f"{output}/".startswith(f"{dataset}/"):
+        raise InputError(f"output '{output}' lies in the data set '{dataset}': choose a folder outside of it")
     tables.claim(output, "export")
     report = JobReport("export", output, config.to_dict(job))
     with locked(output):

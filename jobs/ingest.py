@@ -26,7 +26,7 @@ from ml_images.archives.config import ExtractConfig
 from ml_images.archives.names import text_of
 from ml_images.hierarchy.parse import Format as VocabularyFormat
 from ml_images.interchange.classes import class_of_folders, read_vocabulary
-from ml_images.interchange.inputs import Format, find_inputs, find_vocabulary
+from ml_images.interchange.inputs import Format, find_inputs, find_vocabulary, refuse_inside
 from ml_images.options import option
 from ml_images.report.job import JobReport
 from ml_images.spark import session
@@ -63,10 +63,11 @@ class Job:
 def main(argv: Sequence[str]) -> int:
     job = config.load(Job, argv, program="ingest.py", doc=__doc__)
     inputs = find_inputs(job.inputs, job.format)
+    output = resolve(job.output)
+    refuse_inside(output, inputs)
     told = job.vocabulary or find_vocabulary(job.inputs)
     given = read_vocabulary(told, job.vocabulary_format) if told else None
     classes, vocabulary = class_of_folders([one.folder for one in inputs if one.folder], given)
-    output = resolve(job.output)
     tables.claim(output, "ingest")
     has_splits = any(one.split for one in inputs)
     made = [join(output, table) for table in ("labels", "images")]

@@ -67,10 +67,11 @@ def main(argv: Sequence[str]) -> int:
     tables.claim(output, "materialize")
     report = JobReport("materialize", output, config.to_dict(job))
     options = Options(job.splits, job.layout, job.replication)
-    inputs = Inputs(labels, images, resolve(job.groups) if job.groups else "", dataset if job.append else "")
     with locked(dataset):
         tables.claim(dataset, "dataset")
         existing = open_to_append(dataset, vocabulary, options, job.groups) if job.append else {}
+        there = tuple(join(dataset, name) for name in existing)
+        inputs = Inputs(labels, images, resolve(job.groups) if job.groups else "", there)
         with session.opened(
             "materialize", spark_settings(annotations, images, output, job.groups) | job.spark
         ) as spark:

@@ -160,7 +160,7 @@ def _free_key(key: str, fields: Mapping[str, Any]) -> str | None:
 def _assign(merged: Any, key: str, value: Any, fields: Mapping[str, Any]) -> Any:
     owner = _free_key(key, fields)
     if owner is not None:
-        return OmegaConf.merge(merged, _nest(owner, {key[len(owner) + 1 :]: str(value)}))
+        return OmegaConf.merge(merged, _nest(owner, {key[len(owner) + 1 :]: _verbatim(str(value))}))
     kind, spec = fields[key]
     if typing.get_origin(kind) is list and not isinstance(value, list):
         value = [value]  # lists=one.txt
@@ -168,10 +168,21 @@ def _assign(merged: Any, key: str, value: Any, fields: Mapping[str, Any]) -> Any
     bad = (isinstance(value, float) and kind is int) or (isinstance(value, bool) and kind in (int, float))
     try:
         if not bad:
-            return OmegaConf.merge(merged, _nest(key, value))
+            return OmegaConf.merge(merged, _nest(key, _verbatim(value)))
     except OmegaConfBaseException:
         pass  # the message below says the same in one line
     raise InputError(f"option '{key}': {value!r} was given, accepted is {_type_name(kind)} ({_help_of(spec)})")
+
+
+def _verbatim(value: Any) -> Any:
+    """What OmegaConf takes for `value` as it is: unless it is told, it puts other options in the place of ${...}."""
+    if isinstance(value, str):
+        return re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
+    if isinstance(value, list):
+        return [_verbatim(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _verbatim(item) for key, item in value.items()}
+    return value
 
 
 def _nest(key: str, value: Any) -> dict[str, Any]:

@@ -106,7 +106,25 @@ def test_missing_required_option_is_named_with_its_meaning() -> None:
     assert line("lists=a") == "option 'output' is required: folder for the tables; give it as output=..."
 
 
-@pytest.mark.parametrize("text", ["*.txt", "a #b", "0123", "12:30:00", "1_000", "no", "2026-11-23", "null", "{a", "&a"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "*.txt",
+        "a #b",
+        "0123",
+        "12:30:00",
+        "1_000",
+        "no",
+        "2026-11-23",
+        "null",
+        "{a",
+        "&a",
+        "${HOME}/x",
+        r"a\${b",
+        r"\\${b}",
+        "${",
+    ],
+)
 def test_texts_on_the_command_line_are_what_they_are(text: str) -> None:
     job = load(f"output={text}", f"lists={text}", f"spark.spark.x={text}")
     assert (job.output, job.lists, job.spark) == (text, [text], {"spark.x": text})

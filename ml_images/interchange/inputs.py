@@ -5,7 +5,7 @@ ImageFolder has the form root/split/class/pictures or root/class/pictures; one o
 which then say what is in it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -49,6 +49,16 @@ def find_inputs(patterns: list[str], format: Format) -> list[Input]:
     if not found:
         raise InputError(f"no {_ACCEPTED[format]} in {', '.join(patterns) or 'no input'}")
     return list(found.values())
+
+
+def refuse_inside(output: str, inputs: Iterable[Input]) -> None:
+    """InputError where `output` lies in an ImageFolder: the next run would take it for the folder of a class."""
+    for one in inputs:
+        around = one.location.rsplit("/", 2 if one.split else 1)[0]
+        if one.folder and f"{output}/".startswith(f"{around}/"):
+            raise InputError(
+                f"output '{output}' lies in the ImageFolder '{text_of(around)}': choose a folder outside of it"
+            )
 
 
 def find_vocabulary(patterns: list[str]) -> str | None:

@@ -3,7 +3,8 @@
     {"key": ..., "classes": [...], "confidences": [...], "width": ..., "height": ...}
 
 Read are tars of others, too: members that follow one another and have the same name up to the first dot of its last
-component are one sample (WebDataset's rule); `.cls` is a class. A key that no JSON tells is that name.
+component are one sample (WebDataset's rule); `.cls` is a class. A key that no JSON tells is that name. Of pictures with
+different endings (a photo and its mask) the first counts; two members with one ending are refused, as WebDataset does.
 """
 
 import json
@@ -24,6 +25,8 @@ from ml_images.interchange.sample import Classes, Confidences, Found, Sample, ch
 from ml_images.interchange.tar_writer import TarWriter
 
 PICTURES = frozenset(("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "heic"))
+
+_LABELS = frozenset(("json", "cls"))
 
 _NAME = re.compile(r"((?:.*/)?[^./]+)\.([^/]*)", re.DOTALL)  # WebDataset passes over what has no such name
 _MAX_JSON = 16 << 20  # bytes; 11,166 labels take 0.2 MB
@@ -54,6 +57,7 @@ class _Group:
     key: str | None = None
     picture: Member | None = None  # its key is not yet known
     labels: _Labels | None = field(default=None)
+    endings: set[str] = field(default_factory=set)  # of its members that are read
 
     def found(self, source: str) -> Found:
         key = self.name if self.key is None else self.key
@@ -81,9 +85,13 @@ def read_samples(stream: Stream, source: str, max_bytes: int, num_classes: int |
                     yield group.found(source)
                 group = _Group(name)
             place = f"{source}:{entry.name}"
+            if ending in group.endings:
+                raise InputError(f"'{shown(place)}': the sample has two members that end with .{ending}")
+            if ending in PICTURES or ending in _LABELS:
+                group.endings.add(ending)
             if ending in PICTURES and group.picture is None:
                 group.picture = _read_picture(stream, entry.name, entry.special, entry.size, place, max_bytes)
-            elif ending in ("json", "cls") and entry.special is None:
+            elif ending in _LABELS and entry.special is None:
                 take = _take_json if ending == "json" else _take_class
                 data = _read_whole(stream, entry.size, _MAX_JSON if ending == "json" else _MAX_CLS, place)
                 _take(take, group, data, place, num_classes)

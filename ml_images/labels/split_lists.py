@@ -61,9 +61,10 @@ def _read(entry: str) -> pa.Table:
             )
     except pa.ArrowException as error:
         raise InputError(f"{WHAT} '{entry}' cannot be read: {' '.join(str(error).split())}") from error
-    missing = set(_COLUMNS) - set(table.column_names)
-    if missing:
-        raise InputError(f"{WHAT} '{entry}' has the columns {', '.join(table.column_names)}; key and split are needed")
+    if any(table.column_names.count(name) != 1 for name in _COLUMNS):
+        raise InputError(
+            f"{WHAT} '{entry}' has the columns {', '.join(table.column_names)}; key and split are needed, each once"
+        )
     table = table.select(_COLUMNS)
     if any(column.null_count for column in table.columns):
         raise InputError(f"{WHAT} '{entry}' has rows without a key or a split")

@@ -5,6 +5,7 @@ must agree within a group, and folds deal whole groups. So a group never straddl
 data set, what is new of a group goes where the data set has the rest, whatever the rule says.
 """
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -33,12 +34,12 @@ TAKEN, THERE, UNLISTED, TORN = (
 
 @dataclass(frozen=True)
 class Inputs:
-    """Where the tables are. groups and existing (a data set that is appended to) may be empty."""
+    """Where the tables are. groups and existing (the files of a data set that is appended to) may be empty."""
 
     labels: str
     images: str
     groups: str = ""
-    existing: str = ""
+    existing: tuple[str, ...] = ()
 
 
 def count_keys(spark: SparkSession, labels: str) -> int:
@@ -61,7 +62,7 @@ def join_rows(spark: SparkSession, inputs: Inputs) -> DataFrame:
     joined = _with_items(joined, members)
     if not inputs.existing:
         return joined.withColumns({"fate": F.lit(TAKEN), "split": F.lit(None).cast("string")})
-    there = spark.read.parquet(for_spark(inputs.existing)).select("key", "split")
+    there = read_existing(spark, inputs.existing)
     places = (
         _with_items(there, members).groupBy("item").agg(F.min("split").alias("first"), F.max("split").alias("last"))
     )
@@ -72,12 +73,20 @@ def join_rows(spark: SparkSession, inputs: Inputs) -> DataFrame:
     return joined.withColumns({"fate": fate, "split": F.col("first")}).drop("there", "first", "last")
 
 
+def read_existing(spark: SparkSession, files: Sequence[str]) -> DataFrame:
+    """(key, split) of the rows of a data set, by its files: others may lie beside those that its manifest lists."""
+    split = F.regexp_extract(F.col("_metadata.file_path"), "/split=([^/]*)/[^/]*$", 1)
+    return spark.read.parquet(*map(for_spark, files)).select("key", split.alias("split"))
+
+
 def read_members(spark: SparkSession, groups: str) -> DataFrame:
     """(key, item) of a table of groups, a file or a folder of Parquet with the columns key (text) and group, for each
     key that is in a group. Raises InputError for another table, and where a key is in two groups."""
     check_groups(groups)
     table = spark.read.parquet(for_spark(groups))
     members = table.select("key", "group").where("key is not null and `group` is not null").distinct()
+    if dict(members.dtypes)["group"] in ("float", "double"):  # as pandas makes whole numbers of which some are missing
+        members = members.where("not isnan(`group`)")
     twice = members.groupBy("key").count().where("count > 1").agg(F.count("key"), F.min("key")).first()
     assert twice is not None, "an aggregate has one row"
     if twice[0]:
@@ -97,16 +106,23 @@ def check_groups(groups: str) -> None:
     if not files:
         raise InputError(f"groups table '{groups}' cannot be read: it is no Parquet file, and no folder with any in it")
     with ThreadPoolExecutor(_FOOTERS_AT_ONCE) as pool:
+        first = None
         for file, schema in zip(files, pool.map(partial(_read_schema, filesystem), files), strict=True):
             if not {"key", "group"} <= set(schema.names):
                 raise InputError(
                     f"groups table '{file}' has the columns {', '.join(schema.names)}; key, group are needed"
                 )
             key, group = (_plain(schema.field(name).type) for name in ("key", "group"))
-            if not (pa.types.is_string(key) or pa.types.is_large_string(key)) or pa.types.is_nested(group):
+            if not _is_text(key) or not (_is_text(group) or _is_number(group)):
                 raise InputError(
                     f"groups table '{file}' has the column key as {key} and group as {group}: a key is text, as in the "
                     "table labels, and a group is text or a number"
+                )
+            first = first or (file, group)
+            if group != first[1] and not (_is_text(group) and _is_text(first[1])):  # Spark reads all files as one type
+                raise InputError(
+                    f"groups table '{file}' has the column group as {group}, '{first[0]}' as {first[1]}: write all "
+                    "files as one type"
                 )
 
 
@@ -115,6 +131,14 @@ def _read_schema(filesystem: fs.FileSystem, file: str) -> pa.Schema:
         return pq.read_schema(file, filesystem=filesystem)
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"groups table '{file}' cannot be read as Parquet: {' '.join(str(error).split())}") from error
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:
@@ -147,17 +171,20 @@ def give_splits(rows: DataFrame, given: DataFrame, *, unlisted: str) -> DataFram
     return listed.withColumn("split", F.coalesce("split", "of_group", F.lit(unlisted))).drop("of_group")
 
 
-def require_as_listed(spark: SparkSession, existing: str, given: DataFrame) -> None:
-    """InputError where `given` (key, split) has a key of the data set `existing` for another split than it has."""
-    there = spark.read.parquet(for_spark(existing)).select("key", F.col("split").cast("string").alias("before"))
-    moved = there.join(given, on="key", how="inner").where("before != split")
-    told = moved.agg(F.count("key"), F.min("key"), F.min_by("before", "key"), F.min_by("split", "key")).first()
-    assert told is not None, "an aggregate has one row"
-    if told[0]:
-        raise InputError(
-            f"splits.lists move {told[0]} keys of '{existing}', such as '{told[1]}', which is in {told[2]} and listed "
-            f"for {told[3]}: list them where they are, or write the data set anew, without append=true"
-        )
+def require_as_listed(rows: DataFrame, there: DataFrame, given: DataFrame) -> None:
+    """InputError where `given` (key, split) says another split of a key than the data set has for it or, of `rows` that
+    are to be appended, for its near duplicates. there: read_existing."""
+    listed = given.withColumnRenamed("split", "given")
+    added = rows.where(_is_taken() & F.col("split").isNotNull()).select("key", "split")
+    for known, whose in ((there, ""), (added, "near duplicates of ")):
+        moved = known.join(listed, on="key", how="inner").where("split != given")
+        told = moved.agg(F.count("key"), F.min("key"), F.min_by("split", "key"), F.min_by("given", "key")).first()
+        assert told is not None, "an aggregate has one row"
+        if told[0]:
+            raise InputError(
+                f"splits.lists move {told[0]} keys: the data set has {whose}'{told[1]}' in {told[2]}, which is listed "
+                f"for {told[3]}: list them where they are, or write the data set anew, without append=true"
+            )
 
 
 def taken(rows: DataFrame) -> DataFrame:

@@ -7,6 +7,7 @@ what an interrupted run has left, and the next one removes them. Readers that kn
 files from the first rename on, which no order of steps avoids: files have to be there before anything names them.
 """
 
+import re
 from dataclasses import asdict
 from typing import Any
 
@@ -24,6 +25,7 @@ from ml_images.storage.paths import join, open_location
 from ml_images.storage.petastorm import COMMON_METADATA, write_row_group_counts
 
 _VOCABULARY = "_vocabulary"
+_OURS = re.compile(rf"split=({'|'.join(SPLITS)})/part-\d+\.parquet")  # names of our files, not of what others put there
 # Options of which there cannot be two in one data set.
 _SAME = (
     *(("splits", name) for name in ("seed", "val", "test", "lists")),
@@ -72,7 +74,7 @@ def open_to_append(location: str, vocabulary: pa.Table, options: Options, groups
     filesystem, path = open_location(location)
     with tables.storage_errors(location):
         for name in tables.parts(location):
-            if name not in files:
+            if name not in files and _OURS.fullmatch(name):
                 filesystem.delete_file(join(path, name))
     return files
 
@@ -130,7 +132,8 @@ def _publish_appended(location: str, written: Written, config: dict[str, Any]) -
 def _tell(location: str, manifest: dict[str, Any]) -> None:
     """What the folder says of itself, the manifest last."""
     splits = [split for split in SPLITS if split in manifest["splits"]]
-    write_row_group_counts(location, splits, schemas.DATASET)
+    row_groups = {name: promise["row_groups"] for name, promise in manifest["files"].items()}
+    write_row_group_counts(location, splits, schemas.DATASET, row_groups)
     common = [COMMON_METADATA, *(f"split={split}/{COMMON_METADATA}" for split in splits)]
     tables.write_text(join(location, CARD), data_card(manifest))
     manifest["metadata"] = promise_metadata(location, [_VOCABULARY, CARD, *common])

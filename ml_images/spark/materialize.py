@@ -35,6 +35,7 @@ from ml_images.spark.dataset_join import (
     count_keys,
     give_splits,
     join_rows,
+    read_existing,
     require_as_listed,
     taken,
 )
@@ -103,7 +104,7 @@ def write_dataset(
     num_keys = count_keys(spark, inputs.labels)
     joined = join_rows(spark, inputs).persist()
     try:
-        assigned = _assign(joined, inputs.existing, scratch, num_classes, options.splits)
+        assigned = _assign(joined, inputs, scratch, num_classes, options.splits)
         fates = count_fates(assigned.rows, "join labels and images")
         ok = spark.read.parquet(for_spark(inputs.images)).where("outcome = 'ok'").count()
         counts = _counts(num_keys, ok, fates) | assigned.counts
@@ -139,7 +140,7 @@ def write_dataset(
     return Written(counts, plan, files, labels, replicated, assigned.folds, assigned.fold_labels)
 
 
-def _assign(joined: DataFrame, existing: str, scratch: str, num_classes: int, cfg: SplitConfig) -> _Assigned:
+def _assign(joined: DataFrame, inputs: Inputs, scratch: str, num_classes: int, cfg: SplitConfig) -> _Assigned:
     """The splits that lists or folds give; by hash they are found later, by the workers."""
     spark = joined.sparkSession
     given = join(scratch, "given")
@@ -147,8 +148,8 @@ def _assign(joined: DataFrame, existing: str, scratch: str, num_classes: int, cf
         lists = read_lists(cfg.lists)
         tables.write_part(join(given, "part-000000.parquet"), lists)
         frame = spark.read.parquet(for_spark(given))
-        if existing:
-            require_as_listed(spark, existing, frame)
+        if inputs.existing:
+            require_as_listed(joined, read_existing(spark, inputs.existing), frame)
         names_train = "train" in lists["split"].unique().to_pylist()
         rows = give_splits(joined, frame, unlisted="" if names_train else "train")
         found = joined.join(frame, on="key", how="left_semi").count()

@@ -125,10 +125,13 @@ def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
             mode = beside.stat().st_mode & 0o777  # the umask's; safetensors makes its own file, with 0600
             safetensors.torch.save_file(tensors, beside, metadata={_ABOUT: text, _ABOUT_DIGEST: _digest_of_text(text)})
             beside.chmod(mode)
-            _into_place(beside, path)
+            # The best first: a run that is killed in between makes this step again, and nobody would look at its score
+            # once it had gone on from it.
             if checkpoint.score is not None and checkpoint.score > _best_score(folder):
-                _second_name(path, beside)
-                _into_place(beside, folder / BEST)
+                best = unfinished / BEST
+                _second_name(beside, best)
+                _into_place(best, folder / BEST)
+            _into_place(beside, path)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
         others = [other for other in list_checkpoints(folder) if other != path]

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from ml_images.images.orientation import upright
 from ml_images.train import turbojpeg
@@ -92,7 +92,8 @@ def _decode_unusual(data: bytes | memoryview, choose: ChooseCrop, out: UInt8) ->
         pixels = np.asarray(image.convert("RGB"))
         orientation = _orientation(image)
     except (*_REFUSALS, Image.DecompressionBombError) as error:
-        raise BadImage(f"{type(error).__name__}: {error}") from error
+        told = "it is no JPEG" if isinstance(error, UnidentifiedImageError) else str(error)  # which names a BytesIO
+        raise BadImage(f"{type(error).__name__}: {told}") from error
     pixels = np.ascontiguousarray(upright(pixels, orientation))
     crop = choose(pixels.shape[1], pixels.shape[0])
     _fill(out, pixels, (0, 0), (pixels.shape[1], pixels.shape[0]), crop, 1)

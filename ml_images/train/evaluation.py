@@ -30,6 +30,7 @@ class Evaluation:
     classes_scored: int
     classes_without_positives: int
     left_out: int = 0  # rows whose picture cannot be decoded, where those are skipped
+    not_finite: int = 0  # rows of which a score is no finite number, and that count as 0 here
     report: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
@@ -59,12 +60,14 @@ def evaluate(
 ) -> Evaluation:
     """Score `batches`, this rank's part of the split, and join the ranks. What a batch's mask leaves out counts for
     nothing. The model is left in training mode. The last four: as for `score`."""
-    total = 0.0
+    total, not_finite = 0.0, 0
 
     def scored_batches() -> Iterable[tuple[Tensor, SparseTargets, Tensor]]:
-        nonlocal total
+        nonlocal total, not_finite
         for batch in batches:
             logits = model(normalise(batch.images.to(device), preprocessing)).float().cpu()
+            not_finite += int((~torch.isfinite(logits).all(dim=1) & batch.mask).sum())
+            logits = logits.nan_to_num(0.0, 0.0, 0.0)  # for ranks to come to an end together
             targets = from_sparse(batch.targets, num_classes, batch.mask, torch.device("cpu"), unlisted)
             told = targets.values.masked_fill(~targets.known, UNKNOWN)[batch.mask]
             total += float(loss(logits[batch.mask], told)) * len(told) if len(told) else 0.0
@@ -82,7 +85,7 @@ def evaluate(
             scratch=scratch,
         )
     model.train()
-    total_loss = float(comm.sum(torch.tensor([total], dtype=torch.float64), "evaluation.loss"))
+    total_loss, of_all = comm.sum(torch.tensor([total, not_finite], dtype=torch.float64), "evaluation.loss").tolist()
     classes = found.report["classes"]
     return Evaluation(
         rows=found.images,
@@ -91,6 +94,7 @@ def evaluate(
         prior=found.report["prior"],
         classes_scored=classes["scored"],
         classes_without_positives=classes["no_positive"] + classes["all_unknown"],
+        not_finite=int(of_all),
         report=found.report,
     )
 

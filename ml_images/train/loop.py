@@ -279,6 +279,12 @@ def _finish_epoch(
         if due:
             with task.state.best_weights():
                 evaluation = task.evaluate()
+        if evaluation and (evaluation.not_finite or not math.isfinite(evaluation.loss)):
+            raise Diverged(
+                f"weights are finite after step {position.step}, but on the validation split the loss is "
+                f"{evaluation.loss:g} and {evaluation.not_finite} of {evaluation.rows} images have scores that are not "
+                "finite: the run stops without saving; try a smaller optim.lr"
+            )
         journal.epoch(record, evaluation)
         journal.save(position, evaluation.mean_average_precision if evaluation else None)
 

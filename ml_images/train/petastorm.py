@@ -62,7 +62,7 @@ class PetastormRowGroups:
             if table is None:
                 raise OSError("Petastorm delivers nothing")  # as it does for no rows
             images = pictures_of(table, self._buffers)
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, pa.ArrowException, UnicodeDecodeError) as error:  # the last of damaged names of columns
             raise InputError(f"{place} cannot be read: {' '.join(str(error).split())}") from error
         return to_row_group(table, images, self._split.row_groups[group], place)
 

@@ -35,7 +35,9 @@ _ODD = np.uint64(0x9E3779B97F4A7C15)  # SplitMix64's distance between the counte
 @dataclass(frozen=True)
 class MlImagesConfig:
     variant: Variant = option("released_code", "released_code: what the release does; paper: its formula")
-    counters: Literal["global", "rank"] = option("global", "global: a positive on any rank counts; rank: on this one")
+    counters: Literal["global", "rank"] = option(
+        "global", "global: a positive on any rank counts; rank: on this one, and a resumed run goes on with rank 0's"
+    )
     present_from: float = option(0.7, "least confidence that makes a class present in a step")
     selected_share: float = option(0.1, "share of steps in which a class without a positive is trained")
     positive_weight: float = option(12.0, "factor of the positive part of each cell")

@@ -42,8 +42,8 @@ def evaluate_trained(
 ) -> Scored:
     """Score the rows of `split` on all ranks; data: how they are read, its image_size is the network's.
 
-    With one crop batches are those of the evaluations of a training run with as many ranks, to the last digit. Raises
-    InputError as reading does.
+    With one crop batches are those of the evaluations of a training run with as many ranks. Raises InputError as
+    reading does.
     """
     if crops > 1:  # each view is read by itself, and holds row groups: of one lane a rank, not of all of them
         split = dataclasses.replace(split, lanes=comm.size)

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from ml_images.errors import InputError
-from ml_images.interchange.inputs import find_inputs, find_vocabulary
+from ml_images.interchange.inputs import find_inputs, find_vocabulary, refuse_inside
 from ml_images.storage import tables
 from ml_images.storage.paths import join
 
@@ -82,6 +82,16 @@ def test_image_folders_with_and_without_splits(tmp_path: Path) -> None:
     make(tmp_path, "a/other/dog/1.jpg")
     with pytest.raises(InputError, match="has the splits train, val and 'other'"):
         find_inputs([str(tmp_path / "a")], "imagefolder")
+
+
+@pytest.mark.parametrize(("root", "output"), [("a", "a"), ("a", "a/out"), ("a", "a/train/out"), ("b", "b/out/x")])
+def test_an_output_among_the_folders_of_classes_is_refused(tmp_path: Path, root: str, output: str) -> None:
+    make(tmp_path, "a/train/dog/1.jpg", "b/dog/1.jpg")
+    found = find_inputs([str(tmp_path / root)], "imagefolder")
+    with pytest.raises(InputError, match=rf"output '.*/{output}' lies in the ImageFolder '.*/{root}': choose a folder"):
+        refuse_inside(str(tmp_path / output), found)
+    refuse_inside(str(tmp_path / f"{root}-out"), found)
+    refuse_inside(str(tmp_path), found)
 
 
 def test_a_class_may_be_called_like_a_split(tmp_path: Path) -> None:

@@ -88,6 +88,21 @@ def test_tars_of_others() -> None:
     assert found[0].member.member == "x.tar:./a/001.JPG"
 
 
+@pytest.mark.parametrize(
+    ("first", "second"), [("a.jpg", "a.JPG"), ("a.jpg", "a.jpg"), ("a.json", "a.json"), ("./a.cls", "a.CLS")]
+)
+def test_two_members_of_a_sample_with_one_ending_are_refused(first: str, second: str) -> None:
+    ending = first.rpartition(".")[2]
+    content = {"jpg": b"x", "json": b"{}", "cls": b"1"}[ending]
+    with pytest.raises(InputError, match=rf"'x.tar:{second}': the sample has two members that end with \.{ending}"):
+        read(tar_of([(first, content), ("a.txt", b""), (second, content)]))
+
+
+def test_of_pictures_with_different_endings_the_first_counts() -> None:
+    (found,) = read(tar_of([("a.jpg", b"photo"), ("a.png", b"mask"), ("a.txt", b""), ("a.txt", b"")]))
+    assert found.member.data == b"photo"
+
+
 def test_links_are_refused() -> None:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:

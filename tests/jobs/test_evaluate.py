@@ -10,11 +10,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from dataset_builder import write_dataset
+from torch import Tensor
 from trained_builder import untrained, write_checkpoint
 
-from ml_images import schemas
+from ml_images import entry, schemas
 from ml_images.errors import InputError
 from ml_images.jobs import evaluate
+from ml_images.train.comm import LocalComm, RanksLost
 
 ROOT = Path(__file__).parents[2]
 TINY = ["model.name=tiny_cnn", "data.image_size=32", "data.batch_size=10", "schedule.warmup_epochs=0.5", "epochs=2"]
@@ -90,6 +92,18 @@ def test_a_network_of_other_classes_is_refused(run: Path, tmp_path: Path) -> Non
     other = write_checkpoint(tmp_path / "other", untrained(num_classes=4))
     with pytest.raises(InputError, match="has 6 classes, the checkpoint 4"):
         evaluate.main([*words(run, tmp_path / "out"), f"checkpoint={other}"])
+
+
+def test_ranks_that_are_lost_are_told_in_a_line(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Alone(LocalComm):
+        def sum(self, values: Tensor, name: str) -> Tensor:
+            raise RanksLost("rank 0 of 2 has lost touch with others: closed")
+
+    monkeypatch.setattr(evaluate, "open_comm", lambda _: Alone())
+    assert evaluate.main(words(run, tmp_path / "out")) == entry.FAILED
+    assert capsys.readouterr().err == "evaluate.py: rank 0 of 2 has lost touch with others: closed\n"
 
 
 def test_help_has_examples(capsys: pytest.CaptureFixture[Any]) -> None:

@@ -118,6 +118,8 @@ def test_wrong_options_are_one_line(chain: Any, tmp_path: Path) -> None:
         export.main([*argv, "format=zip"])
     with pytest.raises(InputError, match=r"shards.bytes must be at least 65536, got 1"):
         export.main([*argv, "format=tfrecord", "shards.bytes=1"])
+    with pytest.raises(InputError, match=r"output '.*/split=train/x' lies in the data set"):
+        export.main([argv[0], f"output={chain.materialize}/dataset/split=train/x", "format=tfrecord"])
     with pytest.raises(InputError, match="is not a dataset table"):
         export.main([f"dataset={chain.annotate}/labels", f"output={tmp_path}/out", "format=tfrecord"])
 

@@ -41,6 +41,7 @@ def test_a_key_in_two_splits_is_named(tmp_path: Path) -> None:
         ("v.txt", "a\n", "validation={}", r"names the split 'validation'; accepted: train, val, test"),
         ("l.csv", "key,split\na,dev\n", "{}", r"names the split 'dev'; accepted: train, val, test"),
         ("l.csv", "key,fold\na,1\n", "{}", r"has the columns key, fold; key and split are needed"),
+        ("l.csv", "key,key,split\na,b,val\n", "{}", r"columns key, key, split; key and split are needed, each once"),
         ("l.csv", "key,split\n", "val={}x", r"does not exist"),
         ("l.parquet", "key", "{}", r"cannot be read"),
         ("l.csv", "key,split\na\n", "{}", r"cannot be read"),

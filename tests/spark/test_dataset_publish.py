@@ -92,14 +92,30 @@ def test_a_list_that_moves_keys_that_are_there_is_refused(
     before = digests(dataset)
     pictures.add(NEW)
     listed.write_text("key-0001\nkey-0004\nnew-001\n")
-    with pytest.raises(
-        InputError, match=r"move 1 keys of '.*', such as 'key-0004', which is in train and listed for val"
-    ):
+    with pytest.raises(InputError, match=r"move 1 keys: the data set has 'key-0004' in train, which is listed for val"):
         materialize.main([*words, "append=true"])
     assert digests(dataset) == before
-    listed.write_text("key-0001\nnew-001\n")  # no longer named is not named elsewhere
-    assert materialize.main([*words, "append=true"]) == 0
-    assert {key for key, split in splits_of(dataset).items() if split == "val"} == {"key-0001", "key-0002", "new-001"}
+    # A new key that is listed for another split than its near duplicate is in.
+    pq.write_table(pa.table({"key": ["key-0002", "new-007"], "group": ["a", "a"]}), pictures.folder / "g.parquet")
+    listed.write_text("key-0001\nkey-0002\nnew-001\n")
+    assert materialize.main([*words, "append=true", f"groups={pictures.folder}/g.parquet"]) == 0
+    assert splits_of(dataset)["new-007"] == "val"
+    pictures.add(["new-200"])
+    pq.write_table(pa.table({"key": ["key-0004", "new-200"], "group": ["a", "a"]}), pictures.folder / "g.parquet")
+    listed.write_text("new-200\n")
+    with pytest.raises(InputError, match=r"move 1 keys: the data set has near duplicates of 'new-200' in train"):
+        materialize.main([*words, "append=true", f"groups={pictures.folder}/g.parquet"])
+    listed.write_text(
+        "key-0001\n"
+    )  # no longer named is not named elsewhere; what others put there is neither read nor removed
+    others = [dataset / "notes/a.txt", dataset / "split=train/notes.txt", dataset / "more/part-00000.parquet"]
+    for other in others:
+        other.parent.mkdir(exist_ok=True)
+        pq.write_table(pa.table({"key": [str(other)]}), other)
+    assert materialize.main([*words, "append=true", f"groups={pictures.folder}/g.parquet"]) == 0
+    assert splits_of(dataset)["new-200"] == "train" and all(other.exists() for other in others)
+    val = {key for key, split in splits_of(dataset).items() if split == "val"}
+    assert val == {"key-0001", "key-0002", "new-001", "new-007"}
 
 
 def test_an_interrupted_append_leaves_the_old_data_set(

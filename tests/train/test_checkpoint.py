@@ -44,6 +44,25 @@ def test_the_last_ones_and_the_best_are_kept(tmp_path: Path) -> None:
     assert checkpoint.load(tmp_path / "best.safetensors").position.step == 2
 
 
+def test_the_best_is_not_lost_where_a_run_is_killed_between_the_two_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint.save(tmp_path, state(1, 0.2), keep=2)
+    into_place, calls = checkpoint._into_place, iter([True, False])
+
+    def killed(beside: Path, path: Path) -> None:
+        if not next(calls):
+            raise KeyboardInterrupt
+        into_place(beside, path)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(checkpoint, "_into_place", killed)
+        checkpoint.save(tmp_path, state(2, 0.9), keep=2)
+    found = checkpoint.latest(tmp_path)
+    assert found is not None and found.position.step == 1  # from where step 2 is made again
+    assert checkpoint.load(tmp_path / "best.safetensors").score == 0.9
+
+
 def test_the_best_is_copied_where_the_file_system_has_no_hard_links(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -76,6 +76,19 @@ def test_what_pads_a_batch_counts_for_nothing() -> None:
     assert scored(Brightness(), [padded, alone]) == scored(Brightness(), [batch(values, targets)])
 
 
+def test_rows_without_finite_scores_are_counted() -> None:
+    class Overflowing(Brightness):
+        def forward(self, images: Tensor) -> Tensor:
+            logits = super().forward(images)
+            return torch.where(logits.abs().amax(dim=1, keepdim=True) > 1.7, logits * 1e38 * 1e38, logits)
+
+    values, targets = [250, 10, 200, 255], [[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 0.0]]
+    padded = batch(values, targets)._replace(mask=torch.tensor([True, True, True, False]))
+    found = scored(Overflowing(), [padded])
+    assert (found.rows, found.not_finite) == (3, 2) and np.isfinite(found.loss)
+    assert scored(Brightness(), [padded]).not_finite == 0
+
+
 def test_classes_that_an_image_does_not_list_may_be_unknown() -> None:
     values, targets = [250, 10, 200], [[1.0, 0.0], [0.0, 1.0], [1.0, UNKNOWN]]
     told = batch(values, targets)

@@ -331,6 +331,19 @@ def test_pictures_that_were_left_out_are_those_of_all_ranks_and_batches_of_a_ste
     assert [end.skipped for end in on_ranks(2, one)] == [8, 8]
 
 
+@pytest.mark.parametrize(("loss", "not_finite"), [(math.inf, 0), (0.7, 3)])
+def test_an_evaluation_without_finite_scores_ends_the_run_in_a_line(loss: float, not_finite: int) -> None:
+    task = make_task()
+    found = Evaluation(8, loss, 0.6, 0.5, 3, 0, not_finite=not_finite)
+    task = dataclasses.replace(task, evaluate=lambda: found)
+    diary = Diary(task)
+    with pytest.raises(
+        Diverged, match=rf"loss is {loss:g} and {not_finite} of 8 images have scores that are not finite"
+    ):
+        fit(task, LoopConfig(epochs=2), FRESH, LocalComm(), diary, never)
+    assert diary.saved == {} and diary.epochs == []
+
+
 def test_a_loss_that_is_no_number_in_any_batch_of_a_step_stops_it() -> None:
     class Failing(nn.Module):
         calls = 0
