@@ -91,8 +91,10 @@ def write_dataset(
     sizes = np.array([len(data) for data in pictures])[np.arange(count) % len(pictures)]
     layout = lay_out(sizes, LayoutConfig(ranks=LANES))
     firsts = layout.first_rows().tolist()
+    row_groups = {}
     for file, first in enumerate(firsts):
-        location = str(place / "split=train" / f"part-{file:05d}.parquet")
+        name = f"split=train/part-{file:05d}.parquet"
+        location, row_groups[name] = str(place / name), len(layout.groups_of(file)) - 1
         with tables.open_part(location, schemas.DATASET) as writer:
             for start, end in itertools.pairwise((layout.groups_of(file) + first).tolist()):
                 rows = [number % len(pictures) for number in range(start, end)]
@@ -107,7 +109,7 @@ def write_dataset(
                     "replication": np.ones(len(rows), np.float32),
                 }
                 writer.write_table(pa.table(columns, schema=schemas.DATASET), row_group_size=end - start)
-    write_row_group_counts(str(place), ["train"], schemas.DATASET)
+    write_row_group_counts(str(place), ["train"], schemas.DATASET, row_groups)
     splits = {"train": {"rows": layout.rows, "row_groups": layout.row_groups}}
     (place / MANIFEST).write_text(json.dumps({"num_classes": num_classes, "lanes": LANES, "splits": splits}))
     tables.mark_done(str(place))
