@@ -29,8 +29,12 @@ class Noting:
         self.keys += batch.keys
         return batch
 
+    @property
+    def skipped(self) -> int:
+        return int(self.feed.skipped)
 
-def noted_step(task: Any, feed: Any, position: Any, lr: float, comm: Any, stop: bool) -> tuple[float, bool]:
+
+def noted_step(task: Any, feed: Any, position: Any, lr: float, comm: Any, stop: bool) -> Any:
     noting, began = Noting(feed), time.monotonic()
     if position.step == 2 and os.environ.get("WATCH_HANG") == str(comm.rank):
         time.sleep(600)

@@ -52,10 +52,10 @@ def test_the_card_tells_what_replication_and_appending_made_of_it() -> None:
         "largest_factor": 3.1623,
         "shares": {"rarest": {"class": 5, "before": 0.0001, "after": 0.00031}},
     }
-    appended = [{"rows": 100, "written_at": "2026-02-02 00:00 UTC"}]
+    appended = [{"rows": 100, "written_at": "2026-02-02 00:00 UTC", "config": {"layout": {"seed": 8}}}]
     card = data_card(MANIFEST | {"replication": told, "appended": appended})
     assert "below 0.001 of the images of train" in card
     assert "2,346 images instead of 2,000; 17 classes are repeated, 3.2\ntimes at most" in card
     assert "| 5 | rarest | 0.0001 | 0.00031 |" in card
-    assert "100 of them were appended 2026-02-02 00:00 UTC." in card
+    assert "100 of them were appended 2026-02-02 00:00 UTC, in the order of seed 8." in card
     assert "of those that were written at the same time" in card
