@@ -13,7 +13,7 @@ from functools import partial
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from ml_images.errors import InputError
@@ -156,8 +156,7 @@ def give_splits(rows: DataFrame, given: DataFrame, *, unlisted: str) -> DataFram
     found = rows.join(given, on="key", how="inner").groupBy("item")
     by_item = found.agg(F.min("given").alias("of_group"), F.max("given").alias("other"))
     differ = by_item.where("of_group != other")
-    told = differ.agg(F.count("item"), F.min("item"), F.min_by("of_group", "item"), F.min_by("other", "item")).first()
-    assert told is not None, "an aggregate has one row"
+    told = _first_of(differ, "item", "of_group", "other")
     if told[0]:
         raise InputError(
             f"splits.lists tear {told[0]} groups of near duplicates apart, such as that of '{told[1]}', which is in "
@@ -178,13 +177,19 @@ def require_as_listed(rows: DataFrame, there: DataFrame, given: DataFrame) -> No
     added = rows.where(_is_taken() & F.col("split").isNotNull()).select("key", "split")
     for known, whose in ((there, ""), (added, "near duplicates of ")):
         moved = known.join(listed, on="key", how="inner").where("split != given")
-        told = moved.agg(F.count("key"), F.min("key"), F.min_by("split", "key"), F.min_by("given", "key")).first()
-        assert told is not None, "an aggregate has one row"
+        told = _first_of(moved, "key", "split", "given")
         if told[0]:
             raise InputError(
                 f"splits.lists move {told[0]} keys: the data set has {whose}'{told[1]}' in {told[2]}, which is listed "
                 f"for {told[3]}: list them where they are, or write the data set anew, without append=true"
             )
+
+
+def _first_of(rows: DataFrame, name: str, *others: str) -> Row:
+    """How many rows there are, the least `name` of all, and what the `others` are in its row; of no rows nulls."""
+    told = rows.agg(F.count(name), F.min(name), *(F.min_by(other, name) for other in others)).first()
+    assert told is not None, "an aggregate has one row"
+    return told
 
 
 def taken(rows: DataFrame) -> DataFrame:
