@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,9 @@ class Result:
 
 def main(argv: Sequence[str]) -> int:
     args = _parser().parse_args(argv)
+    if find_spec("sklearn") is None:
+        print("metrics.py: scikit-learn is not installed: pip install scikit-learn", file=sys.stderr)
+        return 1
     folder = args.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     machine = describe_machine(args.cores)

@@ -22,6 +22,7 @@ from ml_images.errors import InputError
 from ml_images.options import option
 from ml_images.train.apply import TopConfig, best_classes, probabilities
 from ml_images.train.class_names import find_names, numbers_for_names
+from ml_images.train.least_scores import least_scores
 from ml_images.train.picture_model import PictureModel
 from ml_images.train.trained import choose_device, load_trained
 
@@ -51,11 +52,12 @@ def main(argv: Sequence[str]) -> int:
     if names is None:
         print("the checkpoint has no names of classes; vocabulary=... would tell them", file=sys.stderr)
         names = numbers_for_names(trained.num_classes)
+    least = least_scores(job.above, job.thresholds, trained)
     model = PictureModel(trained, choose_device(), crops=job.crops, verify=True)
     lost, waiting = 0, iter(files)
     while some := list(islice(waiting, _AT_ONCE)):
         seen = model.logits([file.read_bytes() for file in some])
-        offsets, classes, scores = best_classes(probabilities(seen.values, trained), job)
+        offsets, classes, scores = best_classes(probabilities(seen.values, trained), job.top, least)
         number = 0
         for place, file in enumerate(some):
             if seen.outcomes[place] != "ok":

@@ -4,6 +4,7 @@ Examples:
   spark-submit jobs/predict.py pictures=out/download/images checkpoint=best.safetensors output=out/predict
   ml-images predict pictures=out/materialize/dataset split=val checkpoint=C output=O top=10 names=true
   ml-images predict pictures=I checkpoint=C output=O top=0 above=0.95
+  ml-images predict pictures=I checkpoint=C output=O top=0 thresholds=out/evaluate/per_class
   ml-images cooccur annotations=out/annotate predictions=O/predictions output=out/cooccur
 
 Every key is in the table outcomes, a key whose picture could be read in the table predictions, too. Executors need the
@@ -27,6 +28,7 @@ from ml_images.storage.paths import join, resolve
 from ml_images.storage.s3 import spark_settings
 from ml_images.train.apply import TopConfig, predict, predictions_schema
 from ml_images.train.class_names import find_names
+from ml_images.train.least_scores import least_scores
 from ml_images.train.trained import load_trained
 
 
@@ -54,6 +56,7 @@ def main(argv: Sequence[str]) -> int:
         if found is None:
             raise InputError("names=true, but the checkpoint has no names of classes: give vocabulary=...")
         names = found
+    least = least_scores(job.above, job.thresholds, trained)
     tables.claim(output, "predict")
     report = JobReport("predict", output, config.to_dict(job))
     made = join(output, "predictions"), join(output, "outcomes")
@@ -61,16 +64,15 @@ def main(argv: Sequence[str]) -> int:
         for place in made:
             tables.claim(place, place.rpartition("/")[2])
         with session.opened("predict", spark_settings(location, output) | job.spark, light=True) as spark:
-            top = TopConfig(job.top, job.above, job.crops)
             done = apply_model(
                 spark,
                 pictures,
                 checkpoint,
-                partial(predict, top, names),
+                partial(predict, job.top, job.crops, least, names),
                 predictions_schema(job.names),
                 made,
                 job.batch_size,
-                config.to_dict(job) | {"names": names},
+                config.to_dict(job) | {"names": names, "thresholds": least.tolist()},
             )
         tables.publish(*made)
     report.counts["keys by outcome"] = dict(done.outcomes.most_common())

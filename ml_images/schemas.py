@@ -162,6 +162,8 @@ CLASS_SCORES = pa.schema(
         pa.field("positives", pa.int64(), nullable=False),
         pa.field("known", pa.int64(), nullable=False),  # images of which it is known whether they show the class
         pa.field("average_precision", pa.float64()),  # null without a positive and a negative
+        pa.field("best_f1", pa.float64()),  # null where average_precision is, as is
+        pa.field("threshold", pa.float32()),  # the score from which on images are kept for it
     ]
 )
 

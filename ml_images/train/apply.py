@@ -39,6 +39,11 @@ class TopConfig:
 
     top: int = option(50, "classes of a picture that are kept, those with the highest scores; 0: all of them")
     above: float = option(0.0, "keep a class where its score is strictly above this, from 0 to 1; 0: whatever it is")
+    thresholds: str = option(
+        "",
+        "table per_class of jobs/evaluate.py, or a Parquet file with columns class and threshold: keep a class where "
+        "its score is at least its threshold; `above` is for those without one",
+    )
     crops: int = option(1, "1: the middle of a picture; 10: the mean over corners, middle and their mirror images")
 
     def __post_init__(self) -> None:
@@ -57,12 +62,13 @@ class Best(NamedTuple):
     scores: NDArray[np.float32]
 
 
-def best_classes(scores: Tensor, config: TopConfig) -> Best:
-    """The classes that `config` keeps of `scores` (pictures, classes); of equal scores the lower class comes first."""
-    ordered, classes = scores.sort(dim=1, descending=True, stable=True)
-    kept = ordered > config.above if config.above else torch.ones_like(ordered, dtype=torch.bool)
-    if config.top:
-        kept[:, config.top :] = False
+def best_classes(scores: Tensor, top: int, least: NDArray[np.float32]) -> Best:
+    """Of `scores` in [0, 1], (pictures, classes), the `top` highest, 0: all, that are at least `least` (classes,); of
+    equal scores the lower class comes first."""
+    ordered, classes = scores.where(scores >= torch.from_numpy(least), -1).sort(dim=1, descending=True, stable=True)
+    kept = ordered >= 0
+    if top:
+        kept[:, top:] = False
     offsets = torch.nn.functional.pad(kept.sum(dim=1).cumsum(dim=0), (1, 0))
     return Best(offsets.int().numpy(), classes[kept].int().numpy(), ordered[kept].numpy())
 
@@ -72,13 +78,22 @@ def probabilities(logits: Tensor, trained: Trained) -> Tensor:
     return logits.softmax(dim=1) if trained.activation == "softmax" else logits.sigmoid()
 
 
-def predict(config: TopConfig, names: tuple[str, ...], checkpoint: str, threads: int, gpu: int) -> Apply:
-    """Columns classes and scores, and the classes' names where `names` has them. gpu: its number, -1 for any."""
-    trained, model = _loaded(checkpoint, threads, gpu, config.crops)
+def predict(
+    top: int,
+    crops: int,
+    least: NDArray[np.float32],
+    names: tuple[str, ...],
+    checkpoint: str,
+    threads: int,
+    gpu: int,
+) -> Apply:
+    """Columns classes and scores (see best_classes), and the classes' names where `names` has them. gpu: its number, -1
+    for any."""
+    trained, model = _loaded(checkpoint, threads, gpu, crops)
 
     def apply(pictures: Sequence[bytes]) -> Applied:
         seen = model.logits(pictures)
-        offsets, classes, scores = best_classes(probabilities(seen.values, trained), config)
+        offsets, classes, scores = best_classes(probabilities(seen.values, trained), top, least)
         columns: list[pa.Array] = [pa.array(classes), pa.array(scores)]
         if names:
             columns.append(pa.array([names[number] for number in classes.tolist()], pa.string()))

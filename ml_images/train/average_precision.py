@@ -1,4 +1,5 @@
-"""Average precision of each class and of all cells together, exact, over rows that are spread over ranks.
+"""Average precision of each class and of all cells together, exact, over rows that are spread over ranks; and, as the
+same counts tell it, the best F1 of each class.
 
 AP = sum over thresholds of (R_n - R_n-1) P_n, equal scores entering together, without interpolation: what scikit-learn
 computes. Only thresholds that are the score of a positive add to the sum. So ranks tell each other the scores of their
@@ -15,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from ml_images.compiled import compiled
+from ml_images.train.best_f1 import BestF1, best_f1
 from ml_images.train.comm import Comm
 from ml_images.train.score_store import ScoreStore
 from ml_images.train.thresholds import Thresholds, count_scores, to_keys, to_thresholds
@@ -23,10 +25,12 @@ _CELLS_AT_ONCE = 1 << 15  # 128 KiB of a tile: they stay in the core's cache whi
 
 
 class AveragePrecision(NamedTuple):
-    """per_class: float64 (classes,), NaN without positives; pooled: of all cells as one ranking, NaN without any."""
+    """per_class: float64 (classes,), NaN without positives; pooled: of all cells as one ranking, NaN without any; best:
+    F1 of each class."""
 
     per_class: NDArray[np.float64]
     pooled: float
+    best: BestF1
 
 
 def average_precisions(
@@ -52,6 +56,7 @@ def average_precisions(
     return AveragePrecision(
         _sum_precisions(per_class.offsets, per_class.hits, bins),
         float(_sum_precisions(pooled.offsets, pooled.hits, pooled_bins)[0]),
+        best_f1(per_class.offsets, per_class.values, per_class.hits, bins),
     )
 
 

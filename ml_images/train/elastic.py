@@ -77,8 +77,8 @@ class Commit:
 
 
 def _copy(tensor: Tensor, room: Tensor | None) -> Tensor:
-    """`tensor` in host memory; in `room`, if that is given, which saves the pages."""
-    if room is None:
+    """`tensor` in host memory; in `room`, if that is as large, which saves the pages."""
+    if room is None or room.shape != tensor.shape:
         return tensor.detach().to("cpu", copy=True)
     return room.copy_(tensor.detach())
 

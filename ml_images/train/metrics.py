@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from ml_images.train.average_precision import AveragePrecision, average_precisions
+from ml_images.train.best_f1 import BestF1
 from ml_images.train.calibration import Activation, Calibration, describe_calibration
 from ml_images.train.class_groups import frequency_bands, group_means, mean
 from ml_images.train.comm import Comm
@@ -43,10 +44,13 @@ NO_FACTS = ClassFacts()
 
 @dataclass(frozen=True)
 class Scored:
-    """What was found, on every rank. Arrays are (classes,); average_precision is NaN without positives."""
+    """What was found, on every rank. Arrays are (classes,); average_precision, best_f1 and thresholds are NaN without
+    positives. thresholds: probabilities, float32, from which on images are to be kept for the best F1."""
 
     images: int
     average_precision: NDArray[np.float64]
+    best_f1: NDArray[np.float64]
+    thresholds: NDArray[np.float32]
     positives: NDArray[np.int64]
     known: NDArray[np.int64]
     report: dict[str, Any]  # plain JSON, None where there is nothing to take a mean of
@@ -114,7 +118,8 @@ class Metrics:
         images, (positives, known) = int(counts[0]), np.split(counts[1:], 2)
         top_k = comm.sum(torch.from_numpy(self._top_k.totals()), "metrics.top_k").numpy()
         calibration = comm.sum(torch.from_numpy(self._calibration.totals()), "metrics.calibration").numpy()
-        found = AveragePrecision(np.full(num_classes, np.nan), np.nan)
+        nothing = np.full(num_classes, np.nan)
+        found = AveragePrecision(nothing, np.nan, BestF1(nothing, nothing.astype(np.float32)))
         if positives.any():
             found = average_precisions(self._store, classes, scores, num_classes, comm, self._threads)
         report = {
@@ -123,7 +128,9 @@ class Metrics:
             **describe_top_k(top_k),
             "calibration": describe_calibration(calibration),
         }
-        return Scored(images, found.per_class, positives, known, report)
+        cut = torch.from_numpy(found.best.scores)
+        thresholds = (cut.exp() if self._activation == "softmax" else cut.sigmoid()).numpy()
+        return Scored(images, found.per_class, found.best.f1, thresholds, positives, known, report)
 
     def close(self) -> None:
         self._store.close()

@@ -16,6 +16,7 @@ from ml_images.train.checkpoint import LOSS, MEAN, MODEL, OPTIMIZER
 from ml_images.train.comm import Comm, averaged_buffers
 from ml_images.train.ema import WeightMean
 from ml_images.train.optimizer_state import load_state_tensors, share_state, state_tensors
+from ml_images.train.tencent_loss import MlImagesLoss
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class RunState:
         Raises InputError, before anything has changed, for those of another network or another loss.
         """
         weights, counters = _part(MODEL, tensors), _part(LOSS, tensors)
+        if isinstance(self.loss, MlImagesLoss):
+            counters = self.loss.fitted(counters)
         _check(weights, self.model, "network", "model.name and the number of classes must be those")
         _check(counters, self.loss, "loss", "the section loss must be the one")
         self.model.load_state_dict(weights)
@@ -49,6 +52,11 @@ class RunState:
                 self.mean.load_state_dict(mean)
         else:
             self.begin_mean()
+
+    def fit_ranks(self) -> None:
+        """Make room, on every rank, for what is kept of each of the ranks that there are now."""
+        if isinstance(self.loss, MlImagesLoss):
+            self.loss.fit_ranks()
 
     def begin_mean(self) -> None:
         """Let the mean of weights, if there is one, begin with the weights as they are."""

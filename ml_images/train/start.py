@@ -67,6 +67,7 @@ def open_run(
     writes into the folder.
     """
     folder = RunFolder(job.output)
+    task.state.fit_ranks()
     with ExitStack() as held:
 
         def claim() -> Any:
@@ -135,12 +136,13 @@ def begin(job: TrainJob, inputs: Inputs, state: RunState) -> str:
 
 def go_on(job: TrainJob, start: Checkpoint, state: RunState) -> None:
     """Give `state` what the checkpoint holds. Raises InputError for what another run has learnt."""
-    was = start.config.get("optim", {}).get("name", job.optim.name)
-    if was != job.optim.name:
-        raise InputError(
-            f"the checkpoint was trained with optim.name={was}, this run has {job.optim.name}: go on with the same, or "
-            "begin anew with its weights (start_from and another output)"
-        )
+    for section, name in (("optim", job.optim.name), ("loss", job.loss.name)):
+        was = start.config.get(section, {}).get("name", name)
+        if was != name:
+            raise InputError(
+                f"the checkpoint was trained with {section}.name={was}, this run has {name}: go on with the same, or "
+                "begin anew with its weights (start_from and another output)"
+            )
     state.load(start.tensors)
 
 

@@ -11,7 +11,7 @@ with B does), or one on this rank. The original's multi-GPU code was never publi
 median, is in 24 % of batches of 4,096 images, but in 0.2 % of those of 32.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -36,7 +36,8 @@ _ODD = np.uint64(0x9E3779B97F4A7C15)  # SplitMix64's distance between the counte
 class MlImagesConfig:
     variant: Variant = option("released_code", "released_code: what the release does; paper: its formula")
     counters: Literal["global", "rank"] = option(
-        "global", "global: a positive on any rank counts; rank: on this one, and a resumed run goes on with rank 0's"
+        "global",
+        "global: a positive on any rank counts, as with one process; rank: on this one, each counts for itself",
     )
     present_from: float = option(0.7, "least confidence that makes a class present in a step")
     selected_share: float = option(0.1, "share of steps in which a class without a positive is trained")
@@ -86,10 +87,10 @@ class ClassSelection:
 
 
 class MlImagesLoss(nn.Module):
-    """The weighted loss. One call is one step: it counts, and with `counters=global` it waits for the other ranks.
+    """The weighted loss. One call is one step: it counts, and waits for the other ranks.
 
-    Its counters are buffers and belong into checkpoints. With `counters=rank` each rank has its own: those of rank 0,
-    which a checkpoint holds, are then an approximation for the others.
+    Its counters are buffers and belong into checkpoints, int32 (classes,). With `counters=rank`, where each rank has
+    its own, all ranks keep those of all, (ranks, classes), so that the checkpoint that one of them writes is whole.
     """
 
     positive_run: Tensor
@@ -99,8 +100,9 @@ class MlImagesLoss(nn.Module):
     def __init__(self, config: MlImagesConfig, num_classes: int, comm: Comm, select: Callable[[int], Tensor]) -> None:
         super().__init__()
         self._config, self._comm, self._select = config, comm, select
-        self.register_buffer("positive_run", torch.zeros(num_classes, dtype=torch.int32))
-        self.register_buffer("negative_run", torch.zeros(num_classes, dtype=torch.int32))
+        shape = (num_classes,) if config.counters == "global" else (comm.size, num_classes)
+        self.register_buffer("positive_run", torch.zeros(shape, dtype=torch.int32))
+        self.register_buffer("negative_run", torch.zeros(shape, dtype=torch.int32))
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     def forward(self, logits: Tensor, targets: Targets) -> Tensor:
@@ -119,9 +121,30 @@ class MlImagesLoss(nn.Module):
         if self._config.counters == "global":
             # 32 bits a class, 45 kB for 11,166: a byte would overflow at 256 ranks.
             present = self._comm.sum(present.to(torch.int32), "loss.present") > 0
+        else:
+            present = self._comm.gather(present.to(torch.uint8)[None], "loss.present") > 0
         selected = self._select(int(self.steps)).to(present.device)
         runs = advance(Runs(self.positive_run, self.negative_run), present, selected, self._config.variant)
         self.positive_run.copy_(runs.positive)
         self.negative_run.copy_(runs.negative)
         self.steps += 1
-        return class_weights(runs, present, selected, self._config.variant)
+        weights = class_weights(runs, present, selected, self._config.variant)
+        return weights if weights.ndim == 1 else weights[self._comm.rank]
+
+    def fitted(self, counters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """A state_dict that another number of ranks may have left, for those that there are now: with counters of its
+        own rank r goes on with those of rank r, modulo the former ranks."""
+        if self._config.counters == "global":
+            return dict(counters)
+        ranks = torch.arange(self._comm.size)
+
+        def rows(runs: Tensor) -> Tensor:
+            of_ranks = runs if runs.ndim > 1 else runs[None]  # one row in early checkpoints: rank 0's
+            return of_ranks[ranks % len(of_ranks)]
+
+        return {name: rows(tensor) if name.endswith("_run") else tensor for name, tensor in counters.items()}
+
+    def fit_ranks(self) -> None:
+        """Make the counters those of as many ranks as there are now (see fitted)."""
+        counters = self.fitted(self.state_dict())
+        self.positive_run, self.negative_run = counters["positive_run"], counters["negative_run"]

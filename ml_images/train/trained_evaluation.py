@@ -91,8 +91,8 @@ def class_facts(split: Split, train: Split | None) -> ClassFacts:
 
 
 def per_class_table(found: Scored, image_size: int, names: tuple[str, ...] | None) -> pa.Table:
-    """A row a class (schemas.CLASS_SCORES), called by its number where there are no names; no average precision without
-    a positive and a negative."""
+    """A row a class (schemas.CLASS_SCORES), called by its number where there are no names; nothing of its scores
+    without a positive and a negative."""
     num_classes = len(found.positives)
     return pa.table(
         [
@@ -101,7 +101,10 @@ def per_class_table(found: Scored, image_size: int, names: tuple[str, ...] | Non
             np.full(num_classes, image_size, np.int32),
             found.positives,
             found.known,
-            pa.array(found.average_precision, mask=~found.scored),
+            *(
+                pa.array(of_class, mask=~found.scored)
+                for of_class in (found.average_precision, found.best_f1, found.thresholds)
+            ),
         ],
         schema=schemas.CLASS_SCORES,
     )

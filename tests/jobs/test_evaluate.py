@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from dataset_builder import write_dataset
@@ -67,6 +68,9 @@ def test_the_table_has_each_class_at_each_size(run: Path, tmp_path: Path) -> Non
         assert told["report"]["images"] == 96
         assert told["report"]["single_label"]["top_5"] >= told["report"]["single_label"]["top_1"]
     assert evaluations[0]["report"]["calibration"] != evaluations[1]["report"]["calibration"]
+    assert table.filter(pc.is_null(table["average_precision"])).num_rows == table["threshold"].null_count
+    for name in ("best_f1", "threshold"):
+        assert all(0 < value <= 1 for value in table[name].drop_null().to_pylist())
 
 
 @pytest.mark.parametrize(

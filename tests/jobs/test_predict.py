@@ -15,7 +15,7 @@ from trained_builder import untrained, write_checkpoint
 
 from ml_images import schemas
 from ml_images.errors import InputError
-from ml_images.jobs import cooccur, features, predict
+from ml_images.jobs import cooccur, evaluate, features, predict
 from ml_images.spark import apply_model
 from ml_images.storage import tables
 from ml_images.train.picture_model import PictureModel
@@ -107,6 +107,28 @@ def test_a_split_of_a_data_set_with_names(chain: Any, spark: object, tmp_path: P
         assert len(row["classes"]) == 2
 
 
+def test_each_class_is_kept_from_the_threshold_on_at_which_an_evaluation_found_its_best_f1(
+    chain: Any, spark: object, tmp_path: Path
+) -> None:
+    checkpoint, dataset = network(chain, tmp_path), chain.materialize / "dataset"
+    asked = [f"checkpoint={checkpoint}", f"output={tmp_path}/eval"]
+    assert evaluate.main([*asked, f"data={dataset}", "image_sizes=[32,40]", "split=train"]) == 0
+    measured = pq.read_table(tmp_path / "eval" / "per_class").to_pylist()
+    of_size = [row for row in measured if row["image_size"] == load_trained(checkpoint).image_size]
+    told = {row["class"]: row for row in of_size if row["threshold"] is not None}
+    assert 0 < len(told) < len(of_size)
+    words = [f"pictures={dataset}", "split=train", f"checkpoint={checkpoint}", f"output={tmp_path}/out"]
+    assert predict.main([*words, "top=0", "above=0.99", f"thresholds={tmp_path}/eval/per_class"]) == 0
+    kept = {row["key"]: set(row["classes"]) for row in pq.read_table(tmp_path / "out" / "predictions").to_pylist()}
+    rows = pq.read_table(dataset / "split=train", columns=["key", "classes"]).to_pylist()
+    shown = {row["key"]: set(row["classes"]) for row in rows}
+    assert set().union(*kept.values()) == set(told)
+    for number, row in told.items():
+        right = sum(number in shown[key] and number in found for key, found in kept.items())
+        either = sum((number in shown[key]) + (number in found) for key, found in kept.items())
+        assert 2 * right / either == pytest.approx(row["best_f1"])
+
+
 def test_batches_are_bounded_by_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tables.write_part(f"{tmp_path}/part.parquet", pa.table({"data": [bytes(1000)] * 40}))
     assert apply_model._rows_at_once(f"{tmp_path}/part.parquet", "data", 32) == 32
@@ -128,6 +150,7 @@ def test_wrong_input_is_one_line_and_writes_nothing(chain: Any, tmp_path: Path) 
         ("batch_size=0", "batch_size must be at least 1, got 0"),
         ("max_loss=2", "max_loss is a share from 0 to 1, got 2"),
         ("names=true", "names=true, but the checkpoint has no names"),
+        (f"thresholds={chain.download}/images", "holds 'images', a table per_class is expected|per_class"),
     ):
         with pytest.raises(InputError, match=says) as caught:
             predict.main([*words, changed])

@@ -22,12 +22,14 @@ SCORES = arrays.arrays(
 )
 
 
-@given(SCORES, st.integers(0, 10), st.sampled_from((0.0, 0.25, 0.6)))
-def test_best_classes_are_those_of_a_slow_sort(scores: NDArray[np.float32], top: int, above: float) -> None:
-    offsets, classes, kept = best_classes(torch.from_numpy(scores), TopConfig(top, above))
+@given(SCORES, st.integers(0, 10), st.data())
+def test_best_classes_are_those_of_a_slow_sort(scores: NDArray[np.float32], top: int, data: st.DataObject) -> None:
+    num_classes = scores.shape[1]
+    least = data.draw(st.lists(st.sampled_from((0.0, 0.25, 0.6)), min_size=num_classes, max_size=num_classes))
+    offsets, classes, kept = best_classes(torch.from_numpy(scores), top, np.array(least, np.float32))
     assert (offsets.dtype, classes.dtype, kept.dtype) == (np.int32, np.int32, np.float32)
     for number, row in enumerate(scores.tolist()):
-        wanted = sorted((-score, place) for place, score in enumerate(row) if score > above or not above)[: top or None]
+        wanted = sorted((-score, place) for place, score in enumerate(row) if score >= least[place])[: top or None]
         told = slice(offsets[number], offsets[number + 1])
         assert classes[told].tolist() == [place for _, place in wanted]
         assert kept[told].tolist() == [-score for score, _ in wanted]
@@ -36,14 +38,14 @@ def test_best_classes_are_those_of_a_slow_sort(scores: NDArray[np.float32], top:
 
 def test_all_classes_are_told_where_all_are_asked_for_also_those_whose_score_is_too_small_for_a_number() -> None:
     scores = torch.tensor([[0.0, 120.0, 3.0]]).softmax(dim=1)
-    assert best_classes(scores, TopConfig(top=0)).classes.tolist() == [1, 0, 2]
-    assert best_classes(scores, TopConfig(top=0, above=1e-30)).classes.tolist() == [1]
+    assert best_classes(scores, 0, np.zeros(3, np.float32)).classes.tolist() == [1, 0, 2]
+    assert best_classes(scores, 0, np.full(3, 1e-30, np.float32)).classes.tolist() == [1]
 
 
 def test_predictions_are_lists_of_classes_scores_and_names(tmp_path: Path) -> None:
     path = write_checkpoint(tmp_path, untrained())
     names = ("a", "b", "c", "d", "e", "f")
-    found = predict(TopConfig(top=2), names, str(path), 1, -1)([PICTURES[0], b"no", *PICTURES[1:]])
+    found = predict(2, 1, np.zeros(6, np.float32), names, str(path), 1, -1)([PICTURES[0], b"no", *PICTURES[1:]])
     assert found.outcomes == ["ok", "not_an_image", "ok", "ok"]
     table = pa.table([pa.array(["x", "y", "z"]), *found.columns], schema=predictions_schema(True))
     assert table.select(schemas.PREDICTIONS.names).schema.equals(schemas.PREDICTIONS)

@@ -1,5 +1,6 @@
 import itertools
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -57,6 +58,33 @@ def test_it_equals_the_definition_with_ties_and_unknown_cells(rows: list[list[tu
         assert result.per_class[number] == pytest.approx(expected, abs=1e-12, nan_ok=True)
     pooled = slow_average_precision(scores.ravel(), cells.ravel())
     assert result.pooled == pytest.approx(pooled, abs=1e-12, nan_ok=True)
+
+
+def slow_best_f1(scores: NDArray[np.float32], cells: NDArray[np.int64]) -> tuple[float, float]:
+    """Every score as the threshold, the highest one first: the best F1, and where it was reached first."""
+    best = math.nan, math.nan
+    for threshold in sorted(set(scores[cells != UNKNOWN_CELL].tolist()), reverse=True):
+        kept = (scores >= threshold) & (cells != UNKNOWN_CELL)
+        right, positives = (kept & (cells == POSITIVE_CELL)).sum(), (cells == POSITIVE_CELL).sum()
+        if right:
+            precision, recall = Fraction(int(right), int(kept.sum())), Fraction(int(right), int(positives))
+            reached = 2 * precision * recall / (precision + recall)
+            if not reached <= best[0]:
+                best = reached, threshold
+    return float(best[0]), best[1]
+
+
+@given(
+    st.integers(1, 3).flatmap(lambda n: st.lists(st.lists(st.tuples(SCORE, CELL), min_size=n, max_size=n), min_size=1))
+)
+def test_the_best_f1_is_that_of_trying_every_score(rows: list[list[tuple[float, int]]]) -> None:
+    scores = np.array([[s for s, _ in row] for row in rows], np.float32)
+    cells = np.array([[t for _, t in row] for row in rows])
+    f1, thresholds = found(scores, cells, LocalComm()).best
+    for number in range(scores.shape[1]):
+        wanted, threshold = slow_best_f1(scores[:, number], cells[:, number])
+        assert f1[number] == pytest.approx(wanted, abs=1e-12, nan_ok=True)
+        assert thresholds[number] == threshold or (math.isnan(thresholds[number]) and math.isnan(threshold))
 
 
 def test_known_answers() -> None:

@@ -23,6 +23,8 @@ from ml_images.train.optimizers import OptimConfig, build_optimizer
 from ml_images.train.run_state import RunState
 from ml_images.train.schedule import ScheduleConfig
 from ml_images.train.session import Session
+from ml_images.train.targets import Targets
+from ml_images.train.tencent_loss import MlImagesConfig
 
 
 class Fate(LocalComm):
@@ -176,6 +178,31 @@ def test_a_commit_brings_back_all_that_was_there_then() -> None:
     moved(run)
     commit.restore(run)  # what was restored once can be restored again
     assert all(torch.equal(run.tensors()[name], tensor) for name, tensor in expected.items())
+
+
+def test_a_commit_of_two_ranks_goes_on_with_three_and_with_one() -> None:
+    """Where the loss counts for each rank by itself."""
+
+    class Ranks(LocalComm):
+        def gather(self, rows: Tensor, name: str) -> Tensor:
+            return torch.cat([rows, *(torch.zeros_like(rows) for _ in range(self.size - 1))])
+
+    def learn() -> list[list[int]]:
+        targets = Targets(torch.ones(1, 2), torch.ones(1, 2, dtype=torch.bool), torch.ones(1, dtype=torch.bool))
+        run.loss(run.model(torch.randn(1, 4)), targets)
+        commit.take(run, at(1))
+        return run.tensors()["loss.positive_run"].tolist()
+
+    comm, commit = Ranks(), Commit(1)
+    comm.size = 2
+    model = nn.Linear(4, 2)
+    loss = make_loss(LossConfig("ml_images", ml_images=MlImagesConfig(counters="rank")), 2, comm)
+    run = RunState(model, build_optimizer(OptimConfig(), model), loss)
+    assert learn() == [[1, 1], [0, 0]]
+    for comm.size, wanted in ((3, [[2, 2], [0, 0], [0, 0]]), (1, [[3, 3]]), (2, [[4, 4], [0, 0]])):
+        run.fit_ranks()
+        commit.restore(run)
+        assert learn() == wanted
 
 
 def test_commits_come_every_few_steps_and_between_epochs() -> None:

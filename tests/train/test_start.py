@@ -211,6 +211,10 @@ def test_a_run_does_not_go_on_with_what_another_optimizer_or_loss_remembers(data
     saved = Checkpoint(at(1, 0), None, was, task.state.tensors())
     with pytest.raises(InputError, match=r"trained with optim.name=sgd, this run has adamw: go on with the same, or"):
         go_on(job, saved, task.state)
+    saved = Checkpoint(at(1, 0), None, {"loss": {"name": "focal"}}, task.state.tensors())
+    with pytest.raises(InputError, match=r"trained with loss.name=focal, this run has bce: go on with the same, or"):
+        go_on(job, saved, task.state)
+    saved = Checkpoint(at(1, 0), None, {}, task.state.tensors())
     job, _, task = prepared(dataset, tmp_path / "run", loss=LossConfig("ml_images"))
     with pytest.raises(
         InputError, match=r"another loss \(3 tensors differ, first 'negative_run'\): the section loss must"

@@ -180,6 +180,42 @@ def test_with_counters_of_their_own_they_do_something_else() -> None:
     assert abs(split[-1] - whole[-1]) > 0.01 * whole[-1]
 
 
+def counted(comm: Comm, steps: range, start: dict[str, Tensor] | None = None) -> tuple[dict[str, Tensor], list[float]]:
+    """The state after `steps` with counters of each rank's own, and the losses of this rank in them."""
+    loss = MlImagesLoss(MlImagesConfig(counters="rank"), 20, comm, ClassSelection(0, 0.5, 20))
+    if start:
+        loss.load_state_dict(loss.fitted(start))
+    values = []
+    for step in steps:
+        generator = torch.Generator().manual_seed(100 * step + comm.rank)
+        told = (torch.rand(4, 20, generator=generator) < 0.1).float()
+        values.append(run(loss, torch.randn(4, 20, generator=generator), told)[0])
+    return loss.state_dict(), values
+
+
+def test_every_rank_keeps_the_counters_of_all_so_that_a_checkpoint_of_one_is_whole() -> None:
+    whole = on_ranks(3, lambda comm: counted(comm, range(8)))
+    states = on_ranks(3, lambda comm: counted(comm, range(5))[0])
+    for state in states[1:]:
+        assert all(torch.equal(state[name], states[0][name]) for name in state)
+    assert len({tuple(row) for row in states[0]["positive_run"].tolist()}) == 3
+    resumed = on_ranks(3, lambda comm: counted(comm, range(5, 8), states[0]))
+    assert [values for _, values in resumed] == [values[5:] for _, values in whole]
+
+
+def test_other_ranks_go_on_with_the_counters_of_those_that_there_were() -> None:
+    state = on_ranks(2, lambda comm: counted(comm, range(4))[0])[0]
+    was = state["negative_run"].tolist()
+    (more, _), *_ = on_ranks(3, lambda comm: counted(comm, range(0), state))
+    assert more["negative_run"].tolist() == [was[0], was[1], was[0]]
+    (fewer, _) = counted(LocalComm(), range(0), state)
+    assert fewer["negative_run"].tolist() == [was[0]]
+    early = {name: tensor[0] if tensor.ndim else tensor for name, tensor in state.items()}
+    (one_row, _), *_ = on_ranks(2, lambda comm: counted(comm, range(0), early))
+    assert one_row["negative_run"].tolist() == [was[0], was[0]]
+    assert int(one_row["steps"]) == 4
+
+
 def test_a_run_goes_on_from_its_state() -> None:
     generator = torch.Generator().manual_seed(1)
     batches = [(torch.randn(4, 30), (torch.rand(4, 30, generator=generator) < 0.1).float()) for _ in range(6)]
