@@ -17,14 +17,13 @@ import pyarrow as pa
 from ml_images import schemas
 from ml_images.compiled import compiled
 from ml_images.errors import InputError
+from ml_images.labels.copies import MOST_COPIES
 from ml_images.options import option
 
 Int64 = npt.NDArray[np.int64]
 Int32 = npt.NDArray[np.int32]
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
-
-MOST_COPIES = np.iinfo(np.uint16).max - 1  # of an image in an epoch: readers count them in 16 bits, rounding up
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ class LayoutConfig:
         "row groups of a split are a multiple of this, if it has as many rows; with this many ranks, or a divisor of "
         "it, each row group is read by one of them, with R others by R / gcd(R, ranks)",
     )
-    row_group_bytes: int = option(3 << 20, "bytes of the pictures of a row group, on average, at most")
+    row_group_bytes: int = option(4 << 20, "bytes of the pictures of a row group, on average, at most")
     row_group_rows: int = option(256, "rows of a row group, at most")
     file_rows: int = option(4096, "rows of a file, about")
     seed: int = option(0, "of the order within the data set; at least 0")

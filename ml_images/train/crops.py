@@ -38,7 +38,9 @@ def random_area(width: int, height: int, area_min: float, chance: Chance) -> Cro
         if 0 < w <= width and 0 < h <= height:
             left, upper = chance.below(width - w + 1), chance.below(height - h + 1)
             return Crop((left, upper, left + w, upper + h), mirror=mirror)
-    return Crop(_middle(width, height, min(width, height * _RATIOS[1]), min(height, width / _RATIOS[0])), mirror=mirror)
+    w, h = round(min(width, height * _RATIOS[1])), round(min(height, width / _RATIOS[0]))
+    left, upper = (width - w) // 2, (height - h) // 2
+    return Crop((left, upper, left + w, upper + h), mirror=mirror)
 
 
 def random_height(width: int, height: int, area_min: float, chance: Chance) -> Crop:

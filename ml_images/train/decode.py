@@ -94,7 +94,7 @@ def _decode_unusual(data: bytes | memoryview, choose: ChooseCrop, out: UInt8) ->
     except (*_REFUSALS, Image.DecompressionBombError) as error:
         told = "it is no JPEG" if isinstance(error, UnidentifiedImageError) else str(error)  # which names a BytesIO
         raise BadImage(f"{type(error).__name__}: {told}") from error
-    pixels = np.ascontiguousarray(upright(pixels, orientation))
+    pixels = np.array(upright(pixels, orientation), order="C")  # Pillow's cannot be written to, and torch warns of that
     crop = choose(pixels.shape[1], pixels.shape[0])
     _fill(out, pixels, (0, 0), (pixels.shape[1], pixels.shape[0]), crop, 1)
 

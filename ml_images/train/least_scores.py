@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ml_images.errors import InputError
 from ml_images.storage import tables
-from ml_images.storage.paths import join, resolve
+from ml_images.storage.paths import resolve
 from ml_images.train.trained import Trained
 
 _EXPECTED = "expected the table per_class of jobs/evaluate.py or a Parquet file with columns class and threshold"

@@ -15,9 +15,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pyarrow import fs
 
-from ml_images.annotations.keys import hash_keys
 from ml_images.errors import InputError
-from ml_images.labels.replication import MOST_COPIES
+from ml_images.labels.copies import MOST_COPIES
 from ml_images.storage.paths import join, open_location
 from ml_images.train.chance import mixed, stream
 from ml_images.train.dataset import FOOTERS_AT_ONCE, Split
@@ -111,4 +110,6 @@ def _of_file(table: pa.Table, file: str) -> tuple[NDArray[np.uint64], NDArray[np
         raise InputError(f"{file} has a replication that is no number or below 0")
     if len(factors) and factors.max() > MOST_COPIES:
         raise InputError(f"{file} has a replication of {factors.max():g}, at most {MOST_COPIES} is possible")
+    from ml_images.annotations.keys import hash_keys  # with numba, which nothing else of a reader wants
+
     return hash_keys(one_array(table["key"])), factors

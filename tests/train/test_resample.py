@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,11 +11,13 @@ from PIL import Image
 from ml_images.train.crops import tencent_single
 from ml_images.train.resample import reflect, resample
 
+FRACTIONS = st.floats(0.01, 0.99)  # whole pixels have a test of their own
+
 
 def noise(width: int, height: int, seed: int = 0) -> np.ndarray:
     """Smooth enough to look like a picture, and full of edges."""
     coarse = np.random.default_rng(seed).integers(0, 256, (max(2, height // 5), max(2, width // 5), 3), np.uint8)
-    return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
+    return np.array(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def resampled(pixels: np.ndarray, box, side: int, **options) -> np.ndarray:
@@ -24,12 +30,22 @@ def resampled(pixels: np.ndarray, box, side: int, **options) -> np.ndarray:
 @settings(max_examples=60)
 def test_it_gives_what_pillows_bilinear_filter_gives(width, height, side, seed, data):
     pixels = noise(width, height, seed)
-    left, upper = data.draw(st.floats(0, width - 1)), data.draw(st.floats(0, height - 1))
+    left, upper = data.draw(FRACTIONS) * (width - 1), data.draw(FRACTIONS) * (height - 1)
     box = (left, upper, data.draw(st.floats(left + 1, width)), data.draw(st.floats(upper + 1, height)))
     wanted = np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.BILINEAR, box=box))
     found = resampled(pixels, box, side)
     assert np.abs(found.astype(int) - wanted.astype(int)).max() <= 2
     assert np.abs(found.astype(int) - wanted.astype(int)).mean() < 0.5
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.sampled_from([32, 64, 100]), st.integers(0, 5), st.data())
+@settings(max_examples=60)
+def test_a_box_of_whole_pixels_is_cut_out_and_then_resized(width, height, side, seed, data):
+    pixels = noise(width, height, seed)
+    left, upper = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
+    box = (left, upper, data.draw(st.integers(left + 1, width)), data.draw(st.integers(upper + 1, height)))
+    wanted = np.asarray(Image.fromarray(pixels).crop(box).resize((side, side), Image.Resampling.BILINEAR))
+    assert np.abs(resampled(pixels, box, side).astype(int) - wanted.astype(int)).max() <= 2
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.data())
@@ -112,3 +128,40 @@ def test_a_strong_reduction_is_a_mean():
     board = np.indices((320, 320)).sum(0) % 2 * 255
     pixels = np.repeat(board[:, :, None], 3, 2).astype(np.uint8)
     assert np.abs(resampled(pixels, (0, 0, 320, 320), 32).astype(int) - 128).max() <= 2
+
+
+@pytest.mark.parametrize("vectors", ["avx512", "avx2", "default"])
+def test_every_kind_of_processor_gives_the_same_pixels(vectors: str) -> None:
+    program = """
+import hashlib, sys
+import numpy as np
+from ml_images.train.resample import resample
+digest, random = hashlib.sha256(), np.random.default_rng(0)
+for height, width in ((300, 300), (31, 500), (224, 224), (90, 40), (1, 7), (640, 480)):
+    out = np.zeros((96, 96, 3), np.uint8)
+    resample(random.integers(0, 256, (height, width, 3), np.uint8), (0, 0, width, height), out, mirror=width > height)
+    digest.update(out.tobytes())
+print(digest.hexdigest()[:16])
+"""
+    told = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"ATEN_CPU_CAPABILITY": vectors},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert told.stdout.split() == ["e01800f42905ac2e"]
+
+
+def test_reading_for_training_leaves_numba_alone() -> None:
+    program = """
+import sys
+import numpy as np
+import ml_images.train.data
+from ml_images.train.resample import resample
+resample(np.zeros((40, 40, 3), np.uint8), (1, 2, 30, 33), np.zeros((32, 32, 3), np.uint8))
+print(sorted({"numba", "llvmlite"} & sys.modules.keys()))
+"""
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
+    assert told.stdout.strip() == "[]"
