@@ -11,8 +11,9 @@ are those of the fastest run, as other tenants of a machine only add to them, me
 bytes, which are in the page cache: {photos} photos at short side 384, quality 90, repeated under other keys. Rate:
 rows per second between the first batch and the last. First: from opening the reader to the first batch, without the
 imports before it (start). CPU: of all processes, without start. Memory: highest sum over all processes, what they share
-counted once (PSS; of files the most that any of them has; every 0.5 s); in brackets the sum of resident sizes, which counts it in each. Lost and twice: rows
-that were not delivered, or more than once. Compiled loops of ours come from the cache of a run that is not counted."""
+counted once (PSS; of files the most that any of them has; every 0.5 s); in brackets the sum of resident sizes, which
+counts it in each. Lost and twice: rows that were not delivered, or more than once.
+Compiled loops of ours come from the cache of a run that is not counted."""
 
 _HEAD = (
     "engine",
