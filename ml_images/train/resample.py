@@ -1,8 +1,9 @@
 """A box of a picture as a square: bilinear, with or without widening the triangle where the picture shrinks.
 
-Boxes of whole pixels, as all random crops are, go through torch's kernel for bytes, which is Pillow's filter in vector
-instructions and gives the same pixels on every kind of processor: 0.16 ms from 300x300 to 224, mirrored 0.23. The loops
-for all others take 0.25 ms, and with numba and LLVM 108 MiB, which a process that only reads for training does without.
+Boxes of whole pixels, as random crops are where pictures are decoded at their size, go through torch's kernel for
+bytes, which is Pillow's filter in vector instructions and gives the same pixels on every kind of processor: 0.16 ms
+from 300x300 to 224, mirrored 0.23. The loops for all others take 0.25 ms, and with numba and LLVM 108 MiB, which a
+process that only reads for training does without.
 """
 
 import numpy as np
