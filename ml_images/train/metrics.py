@@ -41,11 +41,14 @@ class ClassFacts:
 
 NO_FACTS = ClassFacts()
 
+_ROUNDING = 1e-4  # of a logit: the same image in another batch, or with other threads, differs by a tenth of it
+
 
 @dataclass(frozen=True)
 class Scored:
     """What was found, on every rank. Arrays are (classes,); average_precision, best_f1 and thresholds are NaN without
-    positives. thresholds: probabilities, float32, from which on images are to be kept for the best F1."""
+    positives. thresholds: probabilities, float32, from which on images are to be kept for the best F1; a little below
+    the least score among them, as scores of the same image differ by rounding."""
 
     images: int
     average_precision: NDArray[np.float64]
@@ -128,7 +131,7 @@ class Metrics:
             **describe_top_k(top_k),
             "calibration": describe_calibration(calibration),
         }
-        cut = torch.from_numpy(found.best.scores)
+        cut = torch.from_numpy(found.best.scores) - _ROUNDING
         thresholds = (cut.exp() if self._activation == "softmax" else cut.sigmoid()).numpy()
         return Scored(images, found.per_class, found.best.f1, thresholds, positives, known, report)
 
